@@ -1,0 +1,53 @@
+# The commands of the project. `make` alone lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+ARGS ?=
+SERVICES := mosquitto influxd victoria-metrics chromium strace
+
+.PHONY: help demo test slow check services bench lock clean
+.DEFAULT_GOAL := help
+
+help: ## list the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Forewarn needs Python 3.11 or newer; this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(INSTALLED) ## a simulated plant wears out before your eyes: make demo ARGS="--minutes 2 --scenario cavitation"
+	$(BIN)/forewarn demo $(ARGS)
+
+test: $(INSTALLED) ## every test but the slow ones
+	$(BIN)/python -m pytest -m "not slow and not bench" $(ARGS)
+
+slow: $(INSTALLED) ## the tests that take minutes each
+	$(BIN)/python -m pytest -m "slow" $(ARGS)
+
+check: $(INSTALLED) ## ruff, mypy --strict, import rules, house rules, deployment files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/test_house_rules.py tests/test_deployment_files.py
+
+services: ## the servers that tests talk to, by apt (Debian, Ubuntu)
+	@missing=; for program in $(SERVICES); do PATH=$$PATH:/usr/sbin command -v $$program >/dev/null || missing=yes; done; \
+	if [ -z "$$missing" ]; then echo "services are here: $(SERVICES)"; exit 0; fi; \
+	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -q --no-install-recommends mosquitto influxdb victoria-metrics chromium strace
+
+bench: $(INSTALLED) ## the benchmarks: ratios measured side by side
+	$(BIN)/python -m pytest -m bench -s -q tests/bench $(ARGS)
+
+lock: $(INSTALLED) ## compile requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --all-extras pyproject.toml --output-file requirements.lock
+
+clean: ## remove the environment and the caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""What runs beside the database: ingester, stores, watcher, alerts, notifiers and the console."""

@@ -1,0 +1,5 @@
+"""`forewarn demo`."""
+
+
+def demo() -> None:
+    """demo"""

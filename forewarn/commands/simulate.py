@@ -1,0 +1,5 @@
+"""`forewarn simulate`."""
+
+
+def simulate() -> None:
+    """simulate"""

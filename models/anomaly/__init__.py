@@ -1,0 +1,1 @@
+"""Windows, features, detectors, bundles and their evaluation: numpy and scikit-learn, no wire."""

@@ -1,0 +1,22 @@
+"""The MQTT connection that both sides share."""
+
+from models.link.mqtt import (
+    NO_MATCHING_SUBSCRIBERS,
+    Link,
+    LinkDown,
+    LinkMessage,
+    LinkState,
+    Will,
+)
+from models.link.settings import BrokerSettings, TlsSettings
+
+__all__ = [
+    "NO_MATCHING_SUBSCRIBERS",
+    "BrokerSettings",
+    "Link",
+    "LinkDown",
+    "LinkMessage",
+    "LinkState",
+    "TlsSettings",
+    "Will",
+]

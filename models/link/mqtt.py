@@ -1,0 +1,257 @@
+"""One MQTT 5 connection that keeps itself up; the only file that knows paho."""
+
+import logging
+import socket
+import ssl
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from models.errors import ForewarnError
+from models.link.settings import BrokerSettings, TlsSettings
+
+NO_MATCHING_SUBSCRIBERS = 16
+RECONNECT_DELAY_S_MAX = 10
+
+
+class LinkDown(ForewarnError):
+    """There is no connection to the broker now: keep the message and publish it when there is one."""
+
+
+class LinkMessage(msgspec.Struct, frozen=True):
+    """A message that came in. Give it back to `Link.acknowledge` once somebody else answers for it."""
+
+    topic: str
+    payload: bytes
+    mid: int
+    qos: int
+
+
+class LinkState(msgspec.Struct, frozen=True):
+    """Whether the broker is there, and if not, why: `reason` is for a person."""
+
+    connected: bool
+    reason: str
+
+
+class Will(msgspec.Struct, frozen=True):
+    """What the broker publishes (retained) for us when we vanish."""
+
+    topic: str
+    payload: bytes
+
+
+class Link:
+    """An MQTT 5 client in a thread of its own that reconnects by itself and never raises into that thread.
+
+    The callbacks run in the link's thread and must return at once: `on_message(message)`;
+    `on_state(state)` at every connect, refusal and loss; `on_delivered(mid, reason_code)` at each PUBACK,
+    where a code of 128 or more, or `NO_MATCHING_SUBSCRIBERS`, means that nobody has it.
+    """
+
+    def __init__(
+        self,
+        settings: BrokerSettings,
+        client_id: str,
+        *,
+        on_message: Callable[[LinkMessage], None] | None = None,
+        on_state: Callable[[LinkState], None] | None = None,
+        on_delivered: Callable[[int, int], None] | None = None,
+        subscriptions: Sequence[str] = (),
+        will: Will | None = None,
+        inflight_max: int = 20,
+        receive_max: int = 100,
+        session_expiry_s: int = 0,
+    ) -> None:
+        self._settings = settings
+        self._client_id = client_id
+        self._on_message = on_message or _ignore
+        self._on_state = on_state or _ignore
+        self._on_delivered = on_delivered or _ignore
+        self._subscriptions = list(subscriptions)
+        self._will = will
+        self._inflight_max = inflight_max
+        self._receive_max = receive_max
+        self._session_expiry_s = session_expiry_s
+        self._client: paho.Client | None = None
+        self.packet_bytes_max: int | None = None
+        """The largest packet the broker takes (CONNACK's Maximum Packet Size), None without a limit."""
+
+    def start(self) -> None:
+        """Begin to connect, in the background and for ever."""
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._client_id,
+            protocol=paho.MQTTv5,
+            manual_ack=True,
+        )
+        # A callback that raises would kill paho's thread without a word; this logs the error and goes on.
+        client.suppress_exceptions = True
+        client.enable_logger(_quiet_logger())
+        client.max_inflight_messages_set(self._inflight_max)
+        client.reconnect_delay_set(1, RECONNECT_DELAY_S_MAX)
+        if self._settings.username is not None:
+            password = self._settings.password.read() if self._settings.password else None
+            client.username_pw_set(self._settings.username, password)
+        if self._settings.tls is not None:
+            client.tls_set_context(make_tls_context(self._settings.tls))
+        if self._will is not None:
+            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
+        client.on_connect = self._connected
+        client.on_connect_fail = self._connect_failed
+        client.on_disconnect = self._disconnected
+        client.on_message = self._arrived
+        client.on_publish = self._published
+        client.on_socket_open = _limit_silence
+        self._client = client
+        client.connect_async(
+            self._settings.host,
+            self._settings.port,
+            keepalive=self._settings.keepalive_s,
+            clean_start=self._session_expiry_s == 0,
+            properties=self._connect_properties(),
+        )
+        client.loop_start()
+
+    def stop(self) -> None:
+        """Say goodbye (so that the will is not published) and end the thread."""
+        if self._client is not None:
+            self._client.disconnect()
+            self._client.loop_stop()
+
+    def is_connected(self) -> bool:
+        """Return whether the broker has accepted the connection that stands now."""
+        return self._client is not None and self._client.is_connected()
+
+    def is_alive(self) -> bool:
+        """Return whether the link's thread runs; a supervisor restarts a link whose thread died."""
+        thread = getattr(self._client, "_thread", None)
+        return thread is not None and thread.is_alive()
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
+        """Hand a message (QoS 1) to the broker; return the id that `on_delivered` will name.
+
+        Raises `LinkDown` without a connection: what paho would queue in memory stays with the caller.
+        """
+        if self._client is None or not self._client.is_connected():
+            raise LinkDown(f"no connection to the broker at {self._settings.address}")
+        sent = self._client.publish(topic, payload, qos=1, retain=retain)
+        # NO_CONN here means that the link broke this instant: paho has queued it and will send it.
+        if sent.rc not in (paho.MQTT_ERR_SUCCESS, paho.MQTT_ERR_NO_CONN):
+            raise LinkDown(f"the link takes no more messages: {paho.error_string(sent.rc)}")
+        return sent.mid
+
+    def acknowledge(self, message: LinkMessage) -> None:
+        """Tell the broker that `message` is taken care of."""
+        if self._client is not None:
+            self._client.ack(message.mid, message.qos)
+
+    def _connect_properties(self) -> Properties:
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
+        properties.ReceiveMaximum = self._receive_max
+        properties.SessionExpiryInterval = self._session_expiry_s
+        return properties
+
+    def _connected(
+        self,
+        client: paho.Client,
+        _userdata: Any,
+        _flags: paho.ConnectFlags,
+        code: ReasonCode,
+        properties: Properties | None,
+    ) -> None:
+        if code.is_failure:
+            self._on_state(LinkState(False, f"the broker at {self._settings.address} refused: {code}"))
+            return
+        self.packet_bytes_max = getattr(properties, "MaximumPacketSize", None)
+        if self._subscriptions:
+            client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
+        self._on_state(LinkState(True, ""))
+
+    def _connect_failed(self, _client: paho.Client, _userdata: Any) -> None:
+        # paho calls this from inside its `except` block and does not pass the error on.
+        error = sys.exc_info()[1]
+        self._on_state(LinkState(False, explain_connect_error(self._settings, error)))
+
+    def _disconnected(
+        self, _client: paho.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Any
+    ) -> None:
+        self._on_state(LinkState(False, f"link to the broker at {self._settings.address} lost: {code}"))
+
+    def _arrived(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        self._on_message(LinkMessage(message.topic, bytes(message.payload), message.mid, message.qos))
+
+    def _published(
+        self, _client: paho.Client, _userdata: Any, mid: int, code: ReasonCode, _properties: Any
+    ) -> None:
+        self._on_delivered(mid, code.value)
+
+
+def explain_connect_error(settings: BrokerSettings, error: BaseException | None) -> str:
+    """Return why no connection came about and what to do, in one line for a person."""
+    where = f"the broker at {settings.address}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        name = settings.tls.server_name if settings.tls and settings.tls.server_name else settings.host
+        return (
+            f"{where} shows a certificate that is not for {name!r} or not trusted ({error.verify_message}): "
+            "check tls.ca_file, and set tls.server_name to a name in the certificate"
+        )
+    if isinstance(error, ssl.SSLError):
+        return f"{where} speaks no TLS that we accept ({error.reason}): check the port and tls"
+    if isinstance(error, socket.gaierror):
+        return f"cannot resolve {settings.host!r} ({error.strerror}): check broker.host and the DNS"
+    if isinstance(error, ConnectionRefusedError):
+        return f"{where} refused the connection: is a broker running there, and is the port right?"
+    if isinstance(error, TimeoutError):
+        return f"{where} does not answer: check the address and the firewall"
+    return f"{where} cannot be reached: {error}"
+
+
+def make_tls_context(settings: TlsSettings) -> ssl.SSLContext:
+    """Return a client context, TLS 1.2 or newer, that checks the broker's certificate and name."""
+    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.server_name = settings.server_name
+    if settings.ca_file is not None:
+        context.load_verify_locations(settings.ca_file)
+    else:
+        context.load_default_certs()
+    if settings.certificate_file is not None:
+        context.load_cert_chain(settings.certificate_file, settings.key_file)
+    return context
+
+
+class _NamedContext(ssl.SSLContext):
+    """Checks the certificate against a set name where the broker is reached under another (an IP address)."""
+
+    server_name: str | None = None
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        if self.server_name is not None:
+            kwargs["server_hostname"] = self.server_name
+        return super().wrap_socket(*args, **kwargs)
+
+
+def _ignore(*_facts: object) -> None:
+    """What a caller that does not care gets called."""
+
+
+def _limit_silence(client: paho.Client, _userdata: Any, sock: Any) -> None:
+    """Let the kernel give up on unanswered packets within two keepalives, not after a quarter of an hour."""
+    if hasattr(socket, "TCP_USER_TIMEOUT") and hasattr(sock, "setsockopt"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 2000 * client.keepalive)
+
+
+def _quiet_logger() -> logging.Logger:
+    """Return a logger that lets through what paho says of its own failures, not its chatter."""
+    logger = logging.getLogger("forewarn.link")
+    logger.setLevel(logging.ERROR)
+    return logger

@@ -1,0 +1,49 @@
+"""The wire contract (schema 1): batches, topics, status and receipts, as both sides read them."""
+
+from models.telemetry import quality
+from models.telemetry.batch import (
+    PAYLOAD_BYTES_MAX,
+    Batch,
+    BatchRejected,
+    Frame,
+    Value,
+    count_values,
+    decode_batch,
+    encode_batch,
+)
+from models.telemetry.ranges import SequenceRanges
+from models.telemetry.receipt import Receipt, decode_receipt, encode_receipt
+from models.telemetry.status import (
+    DroppedRange,
+    MachineStatus,
+    Status,
+    decode_status,
+    encode_status,
+)
+from models.telemetry.topics import BatchTopic, MachinePath, StatusTopic, TopicRejected, Topics
+
+__all__ = [
+    "PAYLOAD_BYTES_MAX",
+    "Batch",
+    "BatchRejected",
+    "BatchTopic",
+    "DroppedRange",
+    "Frame",
+    "MachinePath",
+    "MachineStatus",
+    "Receipt",
+    "SequenceRanges",
+    "Status",
+    "StatusTopic",
+    "TopicRejected",
+    "Topics",
+    "Value",
+    "count_values",
+    "decode_batch",
+    "decode_receipt",
+    "decode_status",
+    "encode_batch",
+    "encode_receipt",
+    "encode_status",
+    "quality",
+]
