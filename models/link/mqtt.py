@@ -204,8 +204,8 @@ def explain_connect_error(settings: BrokerSettings, error: BaseException | None)
             f"{where} shows a certificate that is not for {name!r} or not trusted ({error.verify_message}): "
             "check tls.ca_file, and set tls.server_name to a name in the certificate"
         )
-    if isinstance(error, ssl.SSLError):
-        return f"{where} speaks no TLS that we accept ({error.reason}): check the port and tls"
+    if isinstance(error, ssl.SSLError) or (settings.tls and isinstance(error, ConnectionResetError)):
+        return f"{where} speaks no TLS that we accept ({error}): check the port and tls"
     if isinstance(error, socket.gaierror):
         return f"cannot resolve {settings.host!r} ({error.strerror}): check broker.host and the DNS"
     if isinstance(error, ConnectionRefusedError):

@@ -15,6 +15,7 @@ from models.settings.base import Settings
 
 SettingsType = TypeVar("SettingsType", bound=Settings)
 Location = tuple[int | str, ...]
+_QUOTE = "'"  # pydantic quotes the names in its context
 
 
 class SettingsError(ForewarnError):
@@ -108,10 +109,11 @@ def _word(details: ErrorDetails, parent: Any) -> str:
     if kind == "missing":
         return "is missing."
     if kind == "union_tag_not_found":
-        return f"is missing its key {context['discriminator']}."
+        return f"is missing its key {str(context['discriminator']).strip(_QUOTE)}."
     if kind == "union_tag_invalid":
         known = [word.strip(" '") for word in str(context["expected_tags"]).split(",")]
-        choices = f"{context['discriminator']} {context['tag']!r} is not one of {', '.join(known)}."
+        named = str(context["discriminator"]).strip(_QUOTE)
+        choices = f"{named} {context['tag']!r} is not one of {', '.join(known)}."
         return f"{choices}{_suggest(str(context['tag']), known)}"
     if kind in ("literal_error", "enum"):
         known = [word.strip(" '") for word in str(context["expected"]).replace(" or ", ",").split(",")]

@@ -1,7 +1,6 @@
 """The MQTT link against a real broker: it reconnects, says why it cannot, survives callbacks."""
 
 import socket
-import ssl
 import subprocess
 import threading
 from pathlib import Path
@@ -179,7 +178,11 @@ def test_tls_checks_the_name_and_says_the_mend(tmp_path: Path) -> None:
     broker.stop()
 
 
-def test_plain_text_where_tls_is_due_is_explained() -> None:
-    """A TLS failure that is not about the certificate points at the port and the tls settings."""
-    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
-    assert "speaks no TLS" in explain_connect_error(BrokerSettings(), error)
+def test_tls_towards_a_plain_listener_is_explained(mosquitto: Mosquitto) -> None:
+    """TLS spoken to a port without TLS points at the port and the tls settings."""
+    ear = Ear()
+    settings = mosquitto.settings.model_copy(update={"tls": TlsSettings()})
+    link = ear.link(settings, "encrypted")
+    wait_until(lambda: bool(ear.states), "the failure is said")
+    assert ear.states[0].reason.endswith("check the port and tls")
+    link.stop()
