@@ -1,0 +1,81 @@
+"""OPC UA node ids as text: taken apart, resolved to a server's namespaces, and the nearest ones found."""
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Sequence
+from difflib import get_close_matches
+from uuid import UUID
+
+import msgspec
+
+_FORM = re.compile(r"(?:nsu=(?P<uri>[^;]+);|ns=(?P<index>\d{1,5});)?(?P<kind>[isgb])=(?P<rest>.+)", re.DOTALL)
+_UINT32_MAX = 2**32 - 1
+_UINT16_MAX = 2**16 - 1
+NEAREST_MAX = 3
+
+Identifier = int | str | UUID | bytes
+
+
+class NodeIdText(msgspec.Struct, frozen=True):
+    """A node id: the namespace by URI (lasting) or by index (may shift at a restart), and the identifier."""
+
+    uri: str | None
+    index: int | None
+    identifier: Identifier
+
+
+class NamespaceMissing(ValueError):
+    """The server has no namespace of this URI."""
+
+
+def parse_node_id(text: str) -> NodeIdText:
+    """Return the parts of `nsu=URI;s=Name`, `ns=2;i=1001`, `i=2258` ...; raise ValueError saying the mend."""
+    found = _FORM.fullmatch(text.strip())
+    if found is None:
+        raise ValueError(
+            f"{text!r} is not a node id: write nsu=URI;s=Name, or ns=2;s=Name, with s= (text), i= (number), "
+            "g= (GUID) or b= (base64)"
+        )
+    index = None if found["index"] is None else int(found["index"])
+    if index is not None and index > _UINT16_MAX:
+        raise ValueError(f"{text!r}: namespace {index} is outside 0..{_UINT16_MAX}")
+    if found["uri"] is None and index is None:
+        index = 0
+    return NodeIdText(found["uri"], index, _parse_identifier(found["kind"], found["rest"], text))
+
+
+def _parse_identifier(kind: str, rest: str, text: str) -> Identifier:
+    if kind == "s":
+        return rest
+    try:
+        if kind == "g":
+            return UUID(rest)
+        if kind == "b":
+            return b64decode(rest, validate=True)
+        number = int(rest)
+    except (ValueError, Base64Error):
+        words = {"i": "a number", "g": "a GUID", "b": "base64"}
+        raise ValueError(f"{text!r}: {rest!r} is not {words[kind]}, as {kind}= says") from None
+    if not 0 <= number <= _UINT32_MAX:
+        raise ValueError(f"{text!r}: {number} is outside 0..{_UINT32_MAX}")
+    return number
+
+
+def find_namespace(node: NodeIdText, uris: Sequence[str]) -> int:
+    """Return the index of the node's namespace in the server's table; raise `NamespaceMissing`."""
+    if node.uri is None:
+        assert node.index is not None  # parse_node_id saw to it
+        return node.index
+    if node.uri in uris:
+        return uris.index(node.uri)
+    near = get_close_matches(node.uri, uris, n=1, cutoff=0.6)
+    hint = f"did you mean nsu={near[0]}?" if near else f"it has {', '.join(uris[1:]) or 'none of its own'}"
+    raise NamespaceMissing(f"the server has no namespace {node.uri!r}: {hint}")
+
+
+def find_nearest(wanted: str, existing: Sequence[str]) -> list[str]:
+    """Return up to three of the `existing` node ids that look most like `wanted`, the nearest first."""
+    by_folded = {name.casefold(): name for name in existing}
+    near = get_close_matches(wanted.casefold(), list(by_folded), n=NEAREST_MAX, cutoff=0.6)
+    return [by_folded[name] for name in near]
