@@ -1,0 +1,1 @@
+"""The demo: plant, broker, edge, cloud and mail sink as separate programs, and their story."""
