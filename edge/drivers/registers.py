@@ -119,14 +119,14 @@ class BlockDecoder:
     """Reads the words of one block, all values of a kind in one go."""
 
     def __init__(self, block: Block) -> None:
-        self._block = block
+        self.block = block
         self._groups = [] if is_bit_table(block.table) else _group_values(block)
         self._bits = [(value, value.address - block.address) for value in block.wanted]
 
     def decode(self, words: Sequence[int]) -> Reading:
         """Return the values in `words` (0..65535 each, as many as the block counts; bits for a bit table)."""
         values: dict[str, Value] = {}
-        if is_bit_table(self._block.table):
+        if is_bit_table(self.block.table):
             for value, at in self._bits:
                 values[value.name] = _apply_scale(value, 1.0 if words[at] else 0.0)
         else:
