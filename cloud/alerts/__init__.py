@@ -1,0 +1,70 @@
+"""Alerts: what is told to people about a machine, and how it is refused."""
+
+from typing import Literal
+
+import msgspec
+
+from cloud.observations import Contribution
+from models.errors import ForewarnError
+from models.telemetry import MachinePath
+
+AlertKind = Literal["machine", "tag"]
+"""`machine`: the machine does not behave as it used to. `tag`: a sensor of it cannot be believed."""
+
+AlertState = Literal["raised", "acknowledged", "cleared"]
+"""ISA-18.2: `raised` is active and unacknowledged; a cleared alert may still be unacknowledged."""
+
+AlertChange = Literal["raised", "escalated", "widened", "acknowledged", "cleared"]
+"""`escalated`: a tag alert became a machine alert. `widened`: one more tag of it is faulty."""
+
+
+class UnknownAlert(ForewarnError):
+    """There is no alert of that id: say so to whoever asked."""
+
+
+class RecordsUnavailable(ForewarnError):
+    """The SQL database does not answer now: keep what you have and repeat the same call."""
+
+
+class Alert(msgspec.Struct, frozen=True):
+    """What is wrong with one machine, since when, how sure, and what to look at.
+
+    Times ending in `_ns` are event time for raised, escalated and cleared, the clock's for acknowledged.
+    `score`, `limit` and `contributions` are as they were when it was raised (or escalated; a tag alert has
+    no contributions); `score_peak` is the highest since. `tags` are the blamed ones, strongest first.
+    `faulty_tags` are the tags not to be believed, each with its reason. `cause` may be empty.
+    """
+
+    id: str
+    machine: MachinePath
+    kind: AlertKind
+    state: AlertState
+    raised_ns: int
+    score: float
+    limit: float
+    score_peak: float
+    contributions: list[Contribution]
+    faulty_tags: dict[str, str]
+    tags: list[str]
+    summary: str
+    cause: str
+    advice: list[str]
+    escalated_ns: int | None = None
+    acknowledged_ns: int | None = None
+    acknowledged_by: str | None = None
+    cleared_ns: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the machine has not come back to normal."""
+        return self.cleared_ns is None
+
+
+class AlertEvent(msgspec.Struct, frozen=True):
+    """One line of an alert's history: what changed, when (nanoseconds), by whom and in which words."""
+
+    alert_id: str
+    change: AlertChange
+    at_ns: int
+    by: str
+    words: str

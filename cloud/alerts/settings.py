@@ -1,0 +1,34 @@
+"""When an alert is raised and cleared, and of which changes people are told."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from models.settings import ConfigPath, Settings
+
+
+class AlertSettings(Settings):
+    """The patience of alerts (ISA-18.2: on-delay, off-delay, deadband).
+
+    An alert is raised when the score was above its limit in `windows_above` of the last `windows` judged
+    windows and for `on_delay_s` at least; it is cleared after `off_delay_s` below `off_ratio` x limit.
+    A tag must be faulty for `tag_on_delay_s`. `advice` names a folder with one YAML file per machine type.
+    """
+
+    on_delay_s: float = Field(default=5.0, ge=0.0, le=86_400.0)
+    off_delay_s: float = Field(default=30.0, ge=0.0, le=86_400.0)
+    tag_on_delay_s: float = Field(default=10.0, ge=0.0, le=86_400.0)
+    windows: int = Field(default=10, ge=1, le=1000)
+    windows_above: int = Field(default=8, ge=1, le=1000)
+    off_ratio: float = Field(default=0.65, gt=0.0, le=1.0)
+    tell: list[Literal["raised", "escalated", "cleared"]] = ["raised", "escalated"]
+    advice: ConfigPath | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> "AlertSettings":
+        if self.windows_above > self.windows:
+            raise ValueError(
+                f"windows_above ({self.windows_above}) is more than windows ({self.windows}): "
+                "no alert could ever be raised"
+            )
+        return self
