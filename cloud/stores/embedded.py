@@ -1,0 +1,215 @@
+"""The store that needs no server: one SQLite file of column chunks, read by others while it is written."""
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Literal
+
+from cloud.stores import Block, Rejection, StoreReader, StoreWriter
+from cloud.stores.chunk_file import explain_errors, open_for_writing
+from cloud.stores.chunk_reader import EmbeddedReader
+from cloud.stores.columns import encode_frames, encode_groups, group_frames
+from cloud.stores.compaction import LEVEL_LARGE, Compaction, level_of
+from models.settings import ConfigPath, Settings
+from models.telemetry import Frame, MachinePath
+
+COMPACTION_BUDGET_S = 0.02
+PLAIN_VALUES_MAX = 2_048
+"""A block up to this size is stored plain: its compression is left to the merge with its neighbours."""
+
+
+class EmbeddedStoreSettings(Settings):
+    """Keeps everything in one SQLite file beside the cloud service: no server, about 2 bytes a value."""
+
+    kind: Literal["embedded"]
+    path: ConfigPath
+
+    def build_writer(self) -> StoreWriter:
+        """Return the writer; it opens the file at its first write."""
+        return EmbeddedWriter(self.path)
+
+    def build_reader(self) -> StoreReader:
+        """Return a reader; without a file there is nothing stored."""
+        return EmbeddedReader(self.path)
+
+
+class _Series:
+    """One machine in one measurement, as the writer remembers it."""
+
+    __slots__ = ("first_ns", "last_ns", "number", "tags", "touched")
+
+    def __init__(self, number: int, first_ns: int, last_ns: int, tags: dict[str, int]) -> None:
+        self.number = number
+        self.first_ns = first_ns
+        self.last_ns = last_ns
+        self.tags = tags
+        self.touched = False
+
+
+class EmbeddedWriter:
+    """Appends each block as one chunk, all blocks of a write in one transaction, synced before it returns.
+
+    May be called from several threads. Merges small chunks on the way, `COMPACTION_BUDGET_S` a call.
+    """
+
+    def __init__(self, path: ConfigPath) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._series: dict[tuple[str, MachinePath], _Series] = {}
+        self._compaction = Compaction()
+
+    def write(self, blocks: Sequence[Block]) -> list[Rejection]:
+        """Return once everything not listed as rejected is on disk; raise `StoreUnavailable`."""
+        with self._lock, explain_errors(self._path):
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                rejections = self._append(connection, blocks)
+                self._compact(connection)
+                connection.execute("COMMIT")
+                return rejections
+            finally:
+                if connection.in_transaction:
+                    self._forget(connection)
+
+    def close(self) -> None:
+        """Close the file; what was written is in it."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+            self._series.clear()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = open_for_writing(self._path)
+            self._compaction.load(self._connection)
+        return self._connection
+
+    def _forget(self, connection: sqlite3.Connection) -> None:
+        """After a write that broke off: closing rolls back, and what memory says of it is not true."""
+        self._series.clear()
+        connection.close()
+        self._connection = None
+
+    def _append(self, connection: sqlite3.Connection, blocks: Sequence[Block]) -> list[Rejection]:
+        rejections: list[Rejection] = []
+        rows: list[tuple[int, int, int, int, int, bytes]] = []
+        touched: list[_Series] = []
+        for index, block in enumerate(blocks):
+            frames = [frame for frame in join_frames(block.frames) if frame.timestamps and frame.values]
+            if not frames:
+                continue
+            series = self._find_series(connection, block, frames)
+            count = sum(len(frame.timestamps) * len(frame.values) for frame in frames)
+            try:
+                blob = _encode(frames, series.tags, count)
+            except ValueError as error:
+                rejections.append(Rejection(index, str(error)))
+                continue
+            first_ns = min([frame.timestamps[0] for frame in frames])
+            last_ns = max([frame.timestamps[-1] for frame in frames])
+            level = level_of(count)
+            rows.append((series.number, level, first_ns, last_ns, count, blob))
+            if level < LEVEL_LARGE:
+                self._compaction.count(series.number, level)
+            if first_ns < series.first_ns or last_ns > series.last_ns:
+                series.first_ns = min(first_ns, series.first_ns)
+                series.last_ns = max(last_ns, series.last_ns)
+                if not series.touched:
+                    series.touched = True
+                    touched.append(series)
+        connection.executemany(
+            "INSERT INTO chunk (series, level, start_ns, end_ns, count, blob) VALUES (?, ?, ?, ?, ?, ?)", rows
+        )
+        _save_spans(connection, touched)
+        return rejections
+
+    def _find_series(self, connection: sqlite3.Connection, block: Block, frames: list[Frame]) -> _Series:
+        series = self._series.get((block.measurement, block.machine))
+        if series is None:
+            series = _load_series(connection, block, frames[0].timestamps[0])
+            self._series[block.measurement, block.machine] = series
+        for frame in frames:
+            if not frame.values.keys() <= series.tags.keys():
+                _add_tags(connection, series, frame)
+        return series
+
+    def _compact(self, connection: sqlite3.Connection) -> None:
+        begun = perf_counter()
+        while perf_counter() - begun < COMPACTION_BUDGET_S:
+            due = self._compaction.find_due()
+            if due is None:
+                return
+            self._compaction.merge_run(connection, *due)
+
+
+def join_frames(frames: Sequence[Frame]) -> list[Frame]:
+    """Return the frames with neighbours of the same tags in one, where time goes on and all is good."""
+    if len(frames) < 2:
+        return list(frames)
+    runs: list[list[Frame]] = []
+    for frame in frames:
+        last = runs[-1][-1] if runs else None
+        if (
+            last is not None
+            and frame.timestamps
+            and last.timestamps
+            and frame.timestamps[0] > last.timestamps[-1]
+            and not frame.quality
+            and not last.quality
+            and frame.values.keys() == last.values.keys()
+        ):
+            runs[-1].append(frame)
+        else:
+            runs.append([frame])
+    return [run[0] if len(run) == 1 else _chain(run) for run in runs]
+
+
+def _chain(run: list[Frame]) -> Frame:
+    return Frame(
+        [instant for frame in run for instant in frame.timestamps],
+        {tag: [value for frame in run for value in frame.values[tag]] for tag in run[0].values},
+    )
+
+
+def _encode(frames: Sequence[Frame], tags: dict[str, int], count: int) -> bytes:
+    if count <= PLAIN_VALUES_MAX:
+        return encode_frames(frames, tags)
+    return encode_groups(group_frames(frames, tags))
+
+
+def _load_series(connection: sqlite3.Connection, block: Block, instant_ns: int) -> _Series:
+    machine = str(block.machine)
+    connection.execute(
+        "INSERT OR IGNORE INTO series (measurement, machine, first_ns, last_ns) VALUES (?, ?, ?, ?)",
+        (block.measurement, machine, instant_ns, instant_ns),
+    )
+    number, first_ns, last_ns = connection.execute(
+        "SELECT id, first_ns, last_ns FROM series WHERE measurement = ? AND machine = ?",
+        (block.measurement, machine),
+    ).fetchone()
+    tags = dict(connection.execute("SELECT name, number FROM tag WHERE series = ?", (number,)))
+    return _Series(number, first_ns, last_ns, tags)
+
+
+def _add_tags(connection: sqlite3.Connection, series: _Series, frame: Frame) -> None:
+    for tag in frame.values.keys() - series.tags.keys():
+        connection.execute(
+            "INSERT OR IGNORE INTO tag (series, number, name) "
+            "SELECT ?, COALESCE(MAX(number) + 1, 0), ? FROM tag WHERE series = ?",
+            (series.number, tag, series.number),
+        )
+    # Read back, since another program may have added the same tag under its own number.
+    series.tags.update(connection.execute("SELECT name, number FROM tag WHERE series = ?", (series.number,)))
+
+
+def _save_spans(connection: sqlite3.Connection, touched: Sequence[_Series]) -> None:
+    connection.executemany(
+        "UPDATE series SET first_ns = min(first_ns, ?), last_ns = max(last_ns, ?) WHERE id = ?",
+        [(series.first_ns, series.last_ns, series.number) for series in touched],
+    )
+    for series in touched:
+        series.touched = False
