@@ -45,9 +45,11 @@ services: ## the servers that tests talk to, by apt (Debian, Ubuntu)
 bench: $(INSTALLED) ## the benchmarks: ratios measured side by side
 	$(BIN)/python -m pytest -m bench -s -q tests/bench $(ARGS)
 
-lock: $(INSTALLED) ## compile requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	  --all-extras pyproject.toml --output-file requirements.lock
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+lock: $(INSTALLED) ## compile the lock files anew from pyproject.toml
+	$(COMPILE) --all-extras pyproject.toml --output-file requirements.lock
+	$(COMPILE) --extra edge --constraints requirements.lock pyproject.toml --output-file requirements-edge.lock
+	$(COMPILE) --extra cloud --constraints requirements.lock pyproject.toml --output-file requirements-cloud.lock
 
 clean: ## remove the environment and the caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
