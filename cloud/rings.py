@@ -1,0 +1,100 @@
+"""The last rows of a machine on its grid, in event time: late values find their row, old ones are counted."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.anomaly.features import Mask, Matrix
+from models.anomaly.grid import GridRows
+from models.telemetry import Frame, Value, quality
+
+NEVER_NS = -1
+
+
+class GridRing:
+    """Holds at least the newest `rows_min` rows of the grid; row i covers i * grid_ns .. + grid_ns - 1.
+
+    In each row and tag the newest sample wins, whatever order samples come in.
+    """
+
+    def __init__(self, tags: Sequence[str], grid_ns: int, rows_min: int) -> None:
+        self._columns = {tag: column for column, tag in enumerate(tags)}
+        self._grid_ns = grid_ns
+        self._rows_min = rows_min
+        self._rows = 2 * rows_min
+        self._first: int | None = None
+        self._values: Matrix = np.full((self._rows, len(tags)), np.nan)
+        self._bad: NDArray[np.uint32] = np.zeros((self._rows, len(tags)), dtype=np.uint32)
+        self._stamps: NDArray[np.int64] = np.full((self._rows, len(tags)), NEVER_NS, dtype=np.int64)
+        self.too_old_total = 0
+        """Values that came after their row had left the ring."""
+
+    def put(self, frame: Frame) -> None:
+        """Put the samples of `frame` into their rows; tags that the ring does not hold are passed over."""
+        stamps = np.array(frame.timestamps, dtype=np.int64)
+        rows = stamps // self._grid_ns
+        self._make_room(int(rows[0]), int(rows[-1]))
+        assert self._first is not None  # room was made
+        places = rows - self._first
+        inside = places >= 0
+        for tag, values in frame.values.items():
+            column = self._columns.get(tag)
+            if column is None:
+                continue
+            self.too_old_total += int(len(stamps) - inside.sum())
+            samples, codes = read_column(values, frame.quality.get(tag, {}))
+            self._store(column, places, stamps, samples, codes, inside)
+
+    def read(self, last_row: int, rows: int) -> GridRows:
+        """Return the `rows` rows up to `last_row`, fewer where the ring begins later."""
+        assert self._first is not None  # somebody has put a frame
+        stop = last_row - self._first + 1
+        start = max(0, stop - rows)
+        if stop > self._rows:
+            self._make_room(last_row, last_row)
+            return self.read(last_row, rows)
+        return GridRows(self._first + start, self._values[start:stop].copy(), self._bad[start:stop].copy())
+
+    def _store(
+        self,
+        column: int,
+        places: NDArray[np.int64],
+        stamps: NDArray[np.int64],
+        samples: NDArray[np.float64],
+        codes: NDArray[np.uint32],
+        inside: Mask,
+    ) -> None:
+        known = self._stamps[np.where(inside, places, 0), column]
+        newer = inside & (stamps >= known)
+        # Timestamps ascend within a frame: with repeated places numpy keeps the last, which is the newest.
+        self._values[places[newer], column] = samples[newer]
+        self._bad[places[newer], column] = codes[newer]
+        self._stamps[places[newer], column] = stamps[newer]
+
+    def _make_room(self, oldest: int, newest: int) -> None:
+        """Let go of the oldest rows so that `newest` has a row; the first frame decides where the ring begins."""
+        if self._first is None:
+            self._first = max(oldest, newest - self._rows_min + 1)
+        beyond = newest - self._first - self._rows + 1
+        if beyond <= 0:
+            return
+        shift = min(max(beyond, self._rows - self._rows_min), self._rows)
+        kept = self._rows - shift
+        for held, empty in ((self._values, np.nan), (self._bad, 0), (self._stamps, NEVER_NS)):
+            held[:kept] = held[shift:].copy()
+            held[kept:] = empty
+        self._first = newest - self._rows_min + 1 if shift == self._rows else self._first + shift
+
+
+def read_column(
+    values: Sequence[Value], codes: dict[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
+    """Return a frame's column as samples (NaN where bad) and status codes (0 where not bad)."""
+    samples = np.array(values, dtype=np.float64)
+    bad = np.where(np.isfinite(samples), 0, quality.BAD).astype(np.uint32)
+    for row, code in codes.items():
+        if quality.is_bad(code):
+            bad[row] = code
+    samples[bad != 0] = np.nan
+    return samples, bad

@@ -1,0 +1,213 @@
+"""The conditional detector: what each tag should be given the others, and how far all means have wandered."""
+
+from typing import Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.anomaly.blocks import split_blocks
+from models.anomaly.detectors import Arrays, Judgement, TrainingRejected
+from models.anomaly.detectors.linear import Layout, Operators, estimate_drift, make_operators
+from models.anomaly.features import Mask, Matrix, Vector, Windows, compute_features, plan_windows
+
+FOLDS = 5
+FIT_ROWS_MIN = 40
+FIT_ROWS_MAX = 60_000
+CHUNK_ROWS = 4096
+MASKS_MAX = 256
+SCALE_SHARE_MIN = 1e-3
+SCALE_MIN = 1e-9
+FEATURE_SCALE_MIN = 0.02
+"""A mean that hardly moved while learning is not trusted to stay within less (in the tag's deviations)."""
+SPREAD_FLOOR_SHARE = 0.1
+SPREAD_FLOOR_MIN = 0.005
+COVERAGE_MIN = 0.6
+SHARPNESS = 2.0
+"""Of the log-mean-exp that joins the members: the stranger one weighs more."""
+TYPICAL_QUANTILE = 0.99
+RATIO_MIN = 1e-9
+
+
+class Moments(msgspec.Struct, frozen=True):
+    """What one fit learned of rows of features (n, d): all (d,), covariance (d, d), drift (means)."""
+
+    mean: Vector
+    scale: Vector
+    covariance: Matrix
+    drift: Vector
+
+
+class ConditionalDetector:
+    """Two members over causal multi-window features, from one Ledoit-Wolf covariance.
+
+    The first: rms of every tag's conditional residual, each in units of its out-of-fold deviation. The
+    second: Mahalanobis distance of the means with a diagonal inflated by drift. Each is divided by the
+    geometric mean of its in-sample and out-of-fold 99 % quantile; their logarithms are joined by a
+    log-mean-exp. With a single tag the second stands alone. Missing tags are marginalised.
+    """
+
+    def __init__(self, *, windows: Windows | None = None) -> None:
+        self.windows = windows or plan_windows()
+        self.reach_rows = self.windows.longest
+        self._operators: dict[bytes, Operators] = {}
+
+    def fit(self, values: Matrix) -> Self:
+        """Learn; needs `FIT_ROWS_MIN` rows with filled windows, and as many beside every held-out block."""
+        self._operators = {}
+        self._learn_units(values)
+        stride = -(-len(values) // FIT_ROWS_MAX)
+        features = self._compute(values)[::stride]
+        usable: Mask = ~np.asarray(np.isnan(features).any(axis=1))
+        residuals, distances = self._hold_out(features, usable, -(-self.windows.longest // stride))
+        self._store(self._learn(features[usable]))
+        own_residuals, own_distances = _apply(features[usable], self._moments(), self._operators_for(None))
+        self.residual_scale_ = np.sqrt((residuals**2).mean(axis=0))
+        held_out_rms = _rms(residuals / self.residual_scale_)
+        self.residual_unit_ = _unit(_rms(own_residuals / self.residual_scale_), held_out_rms)
+        self.distance_unit_ = _unit(own_distances, distances)
+        self.held_out_ = self._join(held_out_rms, distances)
+        return self
+
+    def judge(self, values: Matrix, last: int | None = None) -> Judgement:
+        """Return the judgement of the last rows; older rows only fill their windows."""
+        first = 0 if last is None else max(0, len(values) - last)
+        parts = [self._judge_chunk(values, start) for start in range(first, len(values), CHUNK_ROWS)]
+        return Judgement(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def arrays(self) -> Arrays:
+        """Return what was learned, and the windows."""
+        learned = {name: np.asarray(value) for name, value in vars(self).items() if name.endswith("_")}
+        return learned | {"means": np.array(self.windows.means), "spreads": np.array(self.windows.spreads)}
+
+    @classmethod
+    def restore(cls, arrays: Arrays) -> Self:
+        """Return the detector whose `arrays()` these are."""
+        detector = cls(windows=Windows(arrays["means"].tolist(), arrays["spreads"].tolist()))
+        for name, value in arrays.items():
+            if name.endswith("_"):
+                setattr(detector, name, value)
+        return detector
+
+    def _layout(self) -> Layout:
+        """The shortest mean shows jumps, the longest small shifts, the shorter spread new noise."""
+        means = len(self.windows.means)
+        return Layout(len(self.centre_), means, self.windows.per_tag, [0, means - 1, means])
+
+    def _learn_units(self, values: Matrix) -> None:
+        if not np.isfinite(values).any(axis=0).all():
+            raise TrainingRejected("a tag has no value in the training rows: leave it out")
+        self.centre_ = np.nanmedian(values, axis=0)
+        least = np.maximum(SCALE_SHARE_MIN * np.abs(self.centre_), SCALE_MIN)
+        self.scale_ = np.maximum(np.nanstd(values, axis=0), least)
+        self.spread_floor_ = np.full(values.shape[1], SPREAD_FLOOR_MIN)
+        typical = np.exp(np.nanmedian(self._compute(values)[:, self._layout().shorter_spread], axis=0))
+        self.spread_floor_ = np.maximum(SPREAD_FLOOR_SHARE * typical, SPREAD_FLOOR_MIN)
+
+    def _compute(self, values: Matrix) -> Matrix:
+        """Return flat rows of features (rows, per_tag * tags)."""
+        standardised = (values - self.centre_) / self.scale_
+        return compute_features(standardised, self.windows, self.spread_floor_).reshape(len(values), -1)
+
+    def _learn(self, features: Matrix) -> Moments:
+        from models.anomaly.covariance import shrink_covariance  # noqa: PLC0415  # scoring lives without it
+
+        if len(features) < FIT_ROWS_MIN:
+            raise TrainingRejected(
+                f"only {len(features)} rows have values of all tags over the longest window "
+                f"({self.windows.longest} rows) beside a held-out block; {FIT_ROWS_MIN} are needed: "
+                "take a longer span or shorter windows"
+            )
+        mean = features.mean(axis=0)
+        scale = np.maximum(features.std(axis=0), FEATURE_SCALE_MIN)
+        standardised = (features - mean) / scale
+        means = self._layout().means * len(self.centre_)
+        return Moments(mean, scale, shrink_covariance(standardised), estimate_drift(standardised[:, :means]))
+
+    def _hold_out(self, features: Matrix, usable: Mask, gap: int) -> tuple[Matrix, Vector]:
+        """Return residuals and distances of the usable rows, each by a fit that did not see its block."""
+        parts = []
+        for learned, held_out in split_blocks(usable, FOLDS, gap):
+            moments = self._learn(features[learned])
+            operators = _make_operators(moments, self._layout(), None)
+            parts.append(_apply(features[held_out], moments, operators))
+        if not parts:
+            self._learn(features[usable])  # raises: no row is usable
+        residuals, distances = zip(*parts, strict=True)
+        return np.concatenate(residuals), np.concatenate(distances)
+
+    def _store(self, moments: Moments) -> None:
+        self.mean_, self.feature_scale_ = moments.mean, moments.scale
+        self.covariance_, self.drift_ = moments.covariance, moments.drift
+
+    def _moments(self) -> Moments:
+        return Moments(self.mean_, self.feature_scale_, self.covariance_, self.drift_)
+
+    def _operators_for(self, usable: Mask | None) -> Operators:
+        key = b"" if usable is None or usable.all() else usable.tobytes()
+        if key not in self._operators:
+            if len(self._operators) >= MASKS_MAX:
+                self._operators.clear()
+            self._operators[key] = _make_operators(self._moments(), self._layout(), usable if key else None)
+        return self._operators[key]
+
+    def _judge_chunk(self, values: Matrix, start: int) -> tuple[Vector, Vector, Matrix, Matrix, Matrix]:
+        stop = min(start + CHUNK_ROWS, len(values))
+        features = self._compute(values[max(0, start - self.reach_rows + 1) : stop])[start - stop :]
+        tags = len(self.centre_)
+        usable: Mask = ~np.asarray(np.isnan(features.reshape(len(features), -1, tags)).any(axis=1))
+        score = np.full(len(features), np.nan)
+        residuals = np.full((len(features), tags), np.nan)
+        for mask, rows in _group_rows(usable):
+            if mask.mean() >= COVERAGE_MIN:
+                score[rows], residuals[np.ix_(rows, mask)] = self._judge_alike(features[rows], mask)
+        seen = features[:, :tags] * self.scale_ + self.centre_
+        expected = seen - residuals * self.feature_scale_[:tags] * self.scale_
+        return score, usable.mean(axis=1), seen, expected, residuals / self.residual_scale_[:tags]
+
+    def _judge_alike(self, features: Matrix, mask: Mask) -> tuple[Vector, Matrix]:
+        """Return scores and the shortest mean's residuals of rows that have the same usable tags."""
+        operators = self._operators_for(mask)
+        residuals, distances = _apply(features, self._moments(), operators)
+        scales = self.residual_scale_.reshape(-1, len(mask))[:, mask].ravel()
+        return self._join(_rms(residuals / scales), distances), residuals[:, : len(operators.kept)]
+
+    def _join(self, residual: Vector, distance: Vector) -> Vector:
+        """Return the members' joint score: log-mean-exp of their logarithms, turned back."""
+        members = [distance / self.distance_unit_]
+        if len(self.centre_) > 1:
+            members.append(residual / self.residual_unit_)
+        powers = np.maximum(np.stack(members), RATIO_MIN) ** SHARPNESS
+        joint: Vector = powers.mean(axis=0) ** (1.0 / SHARPNESS)
+        return joint
+
+
+def _make_operators(moments: Moments, layout: Layout, usable: Mask | None) -> Operators:
+    mask = np.ones(layout.tags, dtype=bool) if usable is None else usable
+    return make_operators(moments.covariance, moments.drift, layout, mask)
+
+
+def _apply(features: Matrix, moments: Moments, operators: Operators) -> tuple[Matrix, Vector]:
+    """Return conditional residuals (rows, targets * kept) and distances (rows,), in standardised units."""
+    kept = operators.columns
+    rows = (features[:, kept] - moments.mean[kept]) / moments.scale[kept]
+    return rows @ operators.residual, _rms(rows[:, : len(operators.whiten)] @ operators.whiten)
+
+
+def _rms(columns: Matrix) -> Vector:
+    mean: Vector = np.sqrt(np.einsum("ij,ij->i", columns, columns) / columns.shape[1])
+    return mean
+
+
+def _unit(in_sample: Vector, held_out: Vector) -> float:
+    """Return the geometric mean of both 99 % quantiles: the first is too small, the second too large."""
+    quantiles = np.quantile(in_sample, TYPICAL_QUANTILE) * np.quantile(held_out, TYPICAL_QUANTILE)
+    return max(float(np.sqrt(quantiles)), RATIO_MIN)
+
+
+def _group_rows(usable: Mask) -> list[tuple[Mask, NDArray[np.int64]]]:
+    """Return each distinct row of `usable` with the numbers of the rows that are like it."""
+    if usable.all():
+        return [(usable[0], np.arange(len(usable)))]
+    masks, places = np.unique(usable, axis=0, return_inverse=True)
+    return [(mask, np.flatnonzero(places.ravel() == number)) for number, mask in enumerate(masks)]

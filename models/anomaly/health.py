@@ -1,0 +1,147 @@
+"""Health of tags: a sensor that stands still, is bad or is silent is its own fault, not the machine's."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.anomaly.features import Matrix
+from models.anomaly.grid import GridRows, count_still_rows, find_gaps, hold_last
+from models.telemetry import quality
+
+HOLD_ROWS_MIN = 3
+HOLD_FACTOR = 3
+STILL_FACTOR = 3
+STILL_MARGIN_ROWS = 4
+STILL_ROWS_MAX = 10_000
+STILL_SHARE_MAX = 0.25
+"""A tag that stood still for a larger share of the training (a setpoint) may stand still for ever."""
+ABSENT_ROWS_MIN = 10
+ABSENT_FACTOR = 10
+FAULTY_SHARE_MAX = 0.4
+"""When a larger share of the tags is faulty at once, it is the connection or the controller, not sensors."""
+
+NEVER = np.iinfo(np.int64).max // 4
+
+
+class TagHealth(msgspec.Struct, frozen=True):
+    """What a healthy tag was seen to do while learning; arrays of shape (tags,), in rows.
+
+    `still_rows`: the longest time without a change, `NEVER` for tags that may stand still for ever.
+    `gap_rows`: the longest time without a sample while the machine spoke.
+    """
+
+    still_rows: NDArray[np.int64]
+    gap_rows: NDArray[np.int64]
+
+    @property
+    def hold_rows(self) -> NDArray[np.int64]:
+        """How long a value is good for without a new one."""
+        return np.maximum(HOLD_FACTOR * self.gap_rows, HOLD_ROWS_MIN)
+
+    @property
+    def still_rows_max(self) -> NDArray[np.int64]:
+        """From where on a tag without a change is faulty; before, beyond `still_rows`, it is in doubt."""
+        longest = np.maximum(STILL_FACTOR * self.still_rows, self.still_rows + STILL_MARGIN_ROWS)
+        return np.where(self.still_rows >= NEVER, NEVER, longest)
+
+    @property
+    def absent_rows_max(self) -> NDArray[np.int64]:
+        """From where on a tag without a sample, on a machine that speaks, is faulty."""
+        return np.maximum(ABSENT_FACTOR * self.gap_rows, ABSENT_ROWS_MIN)
+
+    @property
+    def reach_rows(self) -> int:
+        """Rows to look back over so as to see every fault."""
+        still = self.still_rows_max[self.still_rows < NEVER]
+        return int(max(still.max(initial=0), self.absent_rows_max.max(initial=0))) + 2
+
+
+class Checkup(msgspec.Struct, frozen=True):
+    """`values` (rows, tags) to be scored, NaN where missing or in doubt; `faults` of the last row.
+
+    `faults` maps the tag's column to the reason in words; `standstill` says why no tag was blamed when too
+    many looked faulty at once, else "".
+    """
+
+    values: Matrix
+    faults: dict[int, str]
+    standstill: str
+
+
+def learn_health(grid: GridRows) -> TagHealth:
+    """Return what the training rows say of each tag's habits."""
+    spoken = ~np.isnan(grid.values)
+    awake = spoken.any(axis=1, keepdims=True)
+    gaps = np.where(awake & spoken.any(axis=0), find_gaps(spoken), 0)
+    begun = np.maximum.accumulate(spoken, axis=0)
+    gap_rows = np.where(begun, gaps, 0).max(axis=0, initial=0)
+    provisional = TagHealth(np.zeros_like(gap_rows), gap_rows)
+    held = hold_last(grid, provisional.hold_rows)
+    still = np.where(np.isnan(held), 0, count_still_rows(held)).max(axis=0, initial=0)
+    rooted = (still > STILL_SHARE_MAX * len(held)) | (still > STILL_ROWS_MAX)
+    return TagHealth(np.where(rooted, NEVER, still), gap_rows)
+
+
+def check_tags(grid: GridRows, health: TagHealth, grid_s: float) -> Checkup:
+    """Return the values without what cannot be believed, and which tags are faulty in the last row.
+
+    A value that has stood still for longer than ever while learning is left out at once, so that a stuck
+    sensor cannot look like a strange machine; it is called faulty only when it stood still for much longer.
+    """
+    held = hold_last(grid, health.hold_rows)
+    still = np.where(np.isnan(held), 0, count_still_rows(held))
+    believed = np.where(still > np.maximum(health.still_rows, 1), np.nan, held)
+    faults = _find_faults(grid, health, still[-1], grid_s)
+    if len(faults) > FAULTY_SHARE_MAX * grid.values.shape[1]:
+        return Checkup(believed, {}, _say_standstill(faults))
+    return Checkup(believed, faults, "")
+
+
+def _find_faults(
+    grid: GridRows, health: TagHealth, still: NDArray[np.int64], grid_s: float
+) -> dict[int, str]:
+    spoken = grid.spoken
+    awake = bool(spoken[-1].any())
+    absent = find_gaps(spoken)[-1]
+    faults: dict[int, str] = {}
+    for column in range(grid.values.shape[1]):
+        latest = _latest(grid.bad[:, column], int(absent[column]))
+        if latest:
+            faults[column] = f"the machine marks it bad: {quality.describe(latest)}"
+        elif still[column] > health.still_rows_max[column]:
+            usual = say_duration(max(float(health.still_rows[column]), 1.0) * grid_s)
+            faults[column] = (
+                f"unchanged for {say_duration(float(still[column]) * grid_s)} "
+                f"(it never stood still longer than {usual} while learning)"
+            )
+        elif awake and absent[column] > health.absent_rows_max[column]:
+            faults[column] = "no value any more, while other tags of the machine have theirs"
+    return faults
+
+
+def _latest(bad: NDArray[np.uint32], absent: int) -> int:
+    """Return the status code of the column's last sample when it was bad, else 0."""
+    return int(bad[-1 - absent]) if absent < len(bad) else 0
+
+
+def _say_standstill(faults: dict[int, str]) -> str:
+    reasons = list(faults.values())
+    kinds = Counter(reason.split(" for ", maxsplit=1)[0] for reason in reasons)
+    return f"{len(reasons)} tags at once: {kinds.most_common(1)[0][0]}"
+
+
+def say_duration(seconds: float) -> str:
+    """Return a duration as people say it: `0.5 s`, `14 s`, `3 min`, `2 h`."""
+    if seconds < 10:
+        return f"{seconds:.3g} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
+
+
+def name_faults(faults: dict[int, str], tags: Sequence[str]) -> dict[str, str]:
+    """Return the faults by the tags' names."""
+    return {tags[column]: reason for column, reason in faults.items()}
