@@ -1,25 +1,23 @@
-"""How much memory the demo's programs take together."""
-
-import os
-from collections.abc import Iterable
+"""How much memory the demo takes, all of its programs together."""
 
 import psutil
 
 BYTES_PER_MB = 1_000_000
 
 
-def measure_memory_mb(pids: Iterable[int]) -> float:
-    """Return the memory of the processes `pids` and of this one in MB: proportional set size, summed.
+def measure_memory_mb() -> float:
+    """Return the memory of this process and all that it started, in MB: proportional set size, summed.
 
     PSS counts a page that n processes share as 1/n to each, so the sum is what the machine really gives.
     Where the system does not tell it (not Linux), the resident set size stands in, which is never smaller.
     """
-    return sum(_measure_one(pid) for pid in {os.getpid(), *pids}) / BYTES_PER_MB
+    this = psutil.Process()
+    return sum(_measure_one(one) for one in [this, *this.children(recursive=True)]) / BYTES_PER_MB
 
 
-def _measure_one(pid: int) -> int:
+def _measure_one(running: psutil.Process) -> int:
     try:
-        used = psutil.Process(pid).memory_full_info()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        used = running.memory_full_info()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # it ended this instant
         return 0
     return int(getattr(used, "pss", 0) or used.rss)

@@ -93,13 +93,18 @@ class Program:
 
     def wait(self, timeout_s: float) -> bytes:
         """Return its standard output once it has ended well; raise `ProgramFailed` otherwise."""
+        output = self.read_output(timeout_s)
+        if self._running is not None and self._running.returncode != 0:
+            raise ProgramFailed(f"{self.name} {self._last_words(timeout_s)}")
+        return output
+
+    def read_output(self, timeout_s: float) -> bytes:
+        """Return its standard output once it has ended, well or not; raise `ProgramFailed` if it does not."""
         assert self._running is not None
         try:
             output, _ = self._running.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
             raise ProgramFailed(f"{self.name} did not end within {timeout_s:g} s; see {self.log}") from error
-        if self._running.returncode != 0:
-            raise ProgramFailed(f"{self.name} {self._last_words(timeout_s)}")
         return output
 
     def check(self) -> None:
