@@ -76,8 +76,8 @@ def tell(at_s: float, words: str) -> None:
 def print_head(plan: Plan, folder: Path) -> None:
     """Say what is about to happen and where."""
     sys.stdout.write(
-        f"Forewarn demo, scenario {plan.scenario}, {plan.end_s / 60:g} min: a simulated plant, an edge, a broker\n"
-        f"and a cloud side on this computer's loopback; Ctrl-C ends it. Files are in {folder}\n\n"
+        f"Forewarn demo, scenario {plan.scenario}, {plan.end_s / 60:g} min: a simulated plant, an edge,\n"
+        f"a broker and a cloud side on this computer's loopback; Ctrl-C ends it. Files are in {folder}\n\n"
     )
 
 
