@@ -1,0 +1,172 @@
+"""Puts the edge agent together, keeps its parts alive, and ends it in order."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+
+import structlog
+
+from edge.collector import Collector
+from edge.flusher import Flusher
+from edge.machine_states import MachineStates
+from edge.news import LinkNews
+from edge.outbox import Outbox
+from edge.outbox_file import OutboxCorrupt, OutboxUnavailable
+from edge.outbox_thread import OutboxThread
+from edge.poller import MachineSource, Poller
+from edge.publisher import Publisher
+from edge.sending import Sending
+from edge.sending_limits import SendingLimits
+from edge.settings import EdgeSettings
+from edge.status import StatusReporter, make_will
+from edge.words import describe_room
+from models.link import Link, LinkMessage, LinkState, Will
+from models.telemetry import Topics
+
+RESTART_S_MIN = 1.0
+RESTART_S_MAX = 60.0
+DRAIN_S_MAX = 3.0
+
+log = structlog.get_logger()
+
+
+class Agent:
+    """One gateway. `sources` are the machines; by default those of the settings."""
+
+    def __init__(self, settings: EdgeSettings, sources: Sequence[MachineSource] | None = None) -> None:
+        self._settings = settings
+        self._topics = Topics(settings.namespace)
+        self._sources = build_sources(settings) if sources is None else list(sources)
+        self._collector = Collector()
+        self._states = MachineStates()
+        self._fatal: asyncio.Future[None] | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run until `stop` is set, then end in order: nothing collected is left in memory."""
+        outbox = await self._open_outbox()
+        self._fatal = asyncio.get_running_loop().create_future()
+        try:
+            await self._run_parts(outbox, stop)
+        finally:
+            await outbox.close()
+
+    async def _open_outbox(self) -> OutboxThread:
+        chosen = self._settings.outbox
+        outbox = OutboxThread(
+            Outbox(chosen.path, self._settings.gateway, chosen.bytes_max, chosen.payload_bytes_max)
+        )
+        try:
+            await outbox.open()
+        except BaseException:
+            await outbox.close()
+            raise
+        return outbox
+
+    async def _run_parts(self, outbox: OutboxThread, stop: asyncio.Event) -> None:
+        totals = await outbox.totals()
+        limits = SendingLimits(receipt_timeout_s=self._settings.receipt_timeout_s)
+        sending = Sending(totals.waiting, limits)
+        news = LinkNews(lambda: describe_room(outbox.waiting_bytes, outbox.bytes_max, flusher.bytes_per_s))
+        publisher = Publisher(
+            self._settings.gateway, self._topics, outbox, sending, news=news, make_link=self._make_link
+        )
+        flusher = Flusher(self._collector, outbox, self._settings.outbox.flush_s, publisher.take_put)
+        reporter = StatusReporter(self._settings.gateway, outbox, self._states, publisher)
+        log.info(
+            "edge_started",
+            gateway=self._settings.gateway,
+            broker=self._settings.broker.address,
+            machines=len(self._sources),
+            waiting_batches=sending.backlog_total,
+        )
+        polling = [
+            self._keep_alive(f"poller {source.path}", Poller(source, self._collector, self._states).run)
+            for source in self._sources
+        ]
+        flushing = self._keep_alive("flusher", flusher.run)
+        publishing = self._keep_alive("publisher", publisher.run)
+        reporting = self._keep_alive("status", reporter.run)
+        try:
+            await self._wait(stop)
+        finally:
+            await _cancel(*polling, flushing, reporting)
+            with suppress(OutboxUnavailable, OutboxCorrupt):
+                await flusher.flush()
+                await publisher.drain(DRAIN_S_MAX)
+                await publisher.release_receipted()
+            await reporter.say_goodbye()
+            await _cancel(publishing)
+            log.info("edge_stopped", gateway=self._settings.gateway)
+
+    async def _wait(self, stop: asyncio.Event) -> None:
+        assert self._fatal is not None
+        self._fatal.add_done_callback(lambda _: stop.set())
+        await stop.wait()
+        if self._fatal.done():
+            self._fatal.result()
+
+    def _keep_alive(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        return asyncio.create_task(self._supervise(name, run), name=name)
+
+    async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a part again, later and later, whenever it dies: one part's fault never ends the others."""
+        assert self._fatal is not None
+        loop = asyncio.get_running_loop()
+        pause_s = RESTART_S_MIN
+        while True:
+            began = loop.time()
+            try:
+                await run()
+            except OutboxCorrupt as error:
+                if not self._fatal.done():
+                    self._fatal.set_exception(error)
+                return
+            except Exception as error:  # the edge's one supervisor: whatever it was, go on
+                log.exception("part_died", part=name, error=str(error), restart_s=pause_s)
+            if loop.time() - began > RESTART_S_MAX:
+                pause_s = RESTART_S_MIN
+            await asyncio.sleep(pause_s)
+            pause_s = min(RESTART_S_MAX, 2 * pause_s)
+
+    def _make_link(
+        self,
+        on_message: Callable[[LinkMessage], None],
+        on_state: Callable[[LinkState], None],
+        on_delivered: Callable[[int, int], None],
+    ) -> Link:
+        gateway = self._settings.gateway
+        return Link(
+            self._settings.broker,
+            f"forewarn-edge-{gateway}",
+            on_message=on_message,
+            on_state=on_state,
+            on_delivered=on_delivered,
+            subscriptions=[self._topics.receipt(gateway)],
+            will=Will(self._topics.status(gateway), make_will(gateway)),
+        )
+
+
+def build_sources(settings: EdgeSettings) -> list[MachineSource]:
+    """Return the machines of the settings, each with its driver."""
+    return [MachineSource(machine.path, machine.build()) for machine in settings.machines]
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def run_until_signal(agent: Agent) -> None:
+    """Run the agent until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await agent.run(stop)
+
+
+def run_edge(settings: EdgeSettings) -> None:
+    """Run the edge agent of the settings until it is told to stop; the whole program."""
+    asyncio.run(run_until_signal(Agent(settings)))

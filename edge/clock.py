@@ -1,0 +1,105 @@
+"""Whether the gateway's own clock can be believed, and timestamps that never go backwards."""
+
+import ctypes
+import sys
+
+from models.telemetry import Frame
+
+CLOCK_MEND = (
+    "timestamps may be wrong: start a time service on this gateway (chrony or systemd-timesyncd) "
+    "and give it a time server that it can reach"
+)
+CLAMP_S_MAX = 300
+"""A last timestamp further than this in the future was a wrong clock, and is forgotten instead of obeyed."""
+
+_TIME_ERROR = 5
+_STA_UNSYNC = 0x0040
+
+
+class _Timex(ctypes.Structure):
+    """The head of Linux's `struct timex` (adjtimex(2)), and room for the rest that the kernel fills."""
+
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 512),
+    )
+
+
+def is_clock_synchronised() -> bool | None:
+    """Return whether a time service keeps the system clock right; None where nobody can say."""
+    if sys.platform != "linux":
+        return None
+    try:
+        adjtimex = ctypes.CDLL(None, use_errno=True).adjtimex
+    except (OSError, AttributeError):
+        return None
+    timex = _Timex()
+    state = adjtimex(ctypes.byref(timex))
+    if state < 0:
+        return None
+    return state != _TIME_ERROR and not timex.status & _STA_UNSYNC
+
+
+class Timeline:
+    """The timestamps of one machine's tags, kept strictly ascending per tag.
+
+    A value with the timestamp of the one before it is the same value again (a poll of something that did not
+    change) and is dropped; one that is older (the clock was set back) moves to just after it. Both are
+    counted: no stored value is ever overwritten by a later one.
+    """
+
+    def __init__(self) -> None:
+        self._last_ns: dict[str, int] = {}
+        self.repeats_total = 0
+        self.clamped_total = 0
+
+    def admit(self, frame: Frame, now_ns: int) -> list[Frame]:
+        """Return what of `frame` is new, in order after everything admitted before."""
+        first, last = frame.timestamps[0], frame.timestamps[-1]
+        known = self._last_ns
+        if all(known.get(tag, 0) < first for tag in frame.values):
+            known.update(dict.fromkeys(frame.values, last))
+            return [frame]
+        return self._straighten(frame, now_ns)
+
+    def _straighten(self, frame: Frame, now_ns: int) -> list[Frame]:
+        groups: dict[tuple[int, ...], dict[str, list[int]]] = {}
+        for tag in frame.values:
+            kept = self._place_rows(tag, frame.timestamps, now_ns)
+            if kept:
+                groups.setdefault(tuple(kept.values()), {})[tag] = list(kept)
+        return [_pick(frame, list(times), rows) for times, rows in groups.items()]
+
+    def _place_rows(self, tag: str, timestamps: list[int], now_ns: int) -> dict[int, int]:
+        """Return which rows of the tag stay, and the timestamp each gets."""
+        last = self._last_ns.get(tag, 0)
+        if last > now_ns + CLAMP_S_MAX * 1_000_000_000:
+            last = 0
+        kept: dict[int, int] = {}
+        for row, timestamp in enumerate(timestamps):
+            if timestamp == last:
+                self.repeats_total += 1
+                continue
+            if timestamp < last:
+                self.clamped_total += 1
+                timestamp = last + 1  # noqa: PLW2901  # the clamp is this very replacement
+            kept[row] = last = timestamp
+        self._last_ns[tag] = last
+        return kept
+
+
+def _pick(frame: Frame, timestamps: list[int], rows_of: dict[str, list[int]]) -> Frame:
+    """Return the frame with, for each tag, only the rows named."""
+    values = {tag: [frame.values[tag][row] for row in rows] for tag, rows in rows_of.items()}
+    quality = {}
+    for tag, rows in rows_of.items():
+        codes = frame.quality.get(tag, {})
+        moved = {new: codes[old] for new, old in enumerate(rows) if old in codes}
+        if moved:
+            quality[tag] = moved
+    return Frame(timestamps, values, quality)

@@ -1,0 +1,115 @@
+"""Takes to the disk, every flush, what the pollers collected, and hands it on to be published."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from edge.collector import Collector
+from edge.outbox import Put
+from edge.outbox_file import OutboxUnavailable
+from edge.outbox_thread import OutboxThread
+from edge.words import describe_span
+
+SAY_AGAIN_S = 60.0
+RATE_MEMORY_S = 60.0
+
+log = structlog.get_logger()
+
+
+class Flusher:
+    """Owns the pace of the outbox. While the disk fails, the collector keeps what it can, counted."""
+
+    def __init__(
+        self, collector: Collector, outbox: OutboxThread, flush_s: float, on_put: Callable[[Put], None]
+    ) -> None:
+        self.bytes_per_s = 0.0
+        """How fast the outbox would fill if nothing were delivered, over the last minute or so."""
+        self._collector = collector
+        self._outbox = outbox
+        self._flush_s = flush_s
+        self._on_put = on_put
+        self._flushed_at: float | None = None
+        self._failing_since: float | None = None
+        self._dropped_said = 0
+        self._dropped_said_at = float("-inf")
+        self._full_said_at = float("-inf")
+
+    async def run(self) -> None:
+        """Flush for ever."""
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due = max(due + self._flush_s, loop.time())
+            try:
+                async with asyncio.timeout_at(due):
+                    await self._collector.crowded.wait()
+            except TimeoutError:
+                pass
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Put everything that was collected into the outbox, as one transaction."""
+        taken = self._collector.take()
+        now = asyncio.get_running_loop().time()
+        if taken:
+            try:
+                put = await self._outbox.put(taken)
+            except OutboxUnavailable as error:
+                self._collector.give_back(taken)
+                self._say_failing(now, str(error))
+                await asyncio.sleep(min(1.0, self._flush_s))
+            except BaseException:
+                self._collector.give_back(taken)
+                raise
+            else:
+                self._say_working(now)
+                self._measure(now, put)
+                self._on_put(put)
+                self._say_full(now, put)
+        self._say_dropped(now)
+
+    def _measure(self, now: float, put: Put) -> None:
+        if self._flushed_at is not None and now > self._flushed_at:
+            elapsed = now - self._flushed_at
+            rate = sum(len(batch.payload) for batch in put.batches) / elapsed
+            weight = min(1.0, elapsed / RATE_MEMORY_S) if self.bytes_per_s else 1.0
+            self.bytes_per_s += weight * (rate - self.bytes_per_s)
+        self._flushed_at = now
+
+    def _say_failing(self, now: float, reason: str) -> None:
+        if self._failing_since is None:
+            self._failing_since = now
+            log.error(
+                "outbox_unwritable",
+                reason=reason,
+                keeping=f"keeping the last {self._collector.values_pending_max} values in memory",
+            )
+
+    def _say_working(self, now: float) -> None:
+        if self._failing_since is not None:
+            log.info("outbox_writable", after=describe_span(now - self._failing_since))
+            self._failing_since = None
+
+    def _say_full(self, now: float, put: Put) -> None:
+        if put.dropped and now - self._full_said_at >= SAY_AGAIN_S:
+            self._full_said_at = now
+            log.error(
+                "outbox_full",
+                dropped_values=sum(gone.values for gone in put.dropped),
+                sequences=[(gone.first, gone.last) for gone in put.dropped],
+                reason=put.dropped[0].reason,
+                mend="the oldest go first: bring broker and cloud back, or raise outbox.bytes_max",
+            )
+
+    def _say_dropped(self, now: float) -> None:
+        total = self._collector.values_dropped_total
+        if total > self._dropped_said and now - self._dropped_said_at >= SAY_AGAIN_S:
+            log.error(
+                "values_dropped",
+                values=total - self._dropped_said,
+                values_total=total,
+                reason="more values came than the disk takes",
+                mend="read less often, or use a faster disk",
+            )
+            self._dropped_said, self._dropped_said_at = total, now

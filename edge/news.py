@@ -1,0 +1,61 @@
+"""Says once that the broker or the cloud is away, what is kept meanwhile, and once that it is back."""
+
+from collections.abc import Callable
+
+import structlog
+
+from edge.sending_limits import Trouble
+from edge.words import describe_span
+
+TROUBLE_MENDS: dict[Trouble, tuple[str, str]] = {
+    "no_subscribers": (
+        "nobody subscribes to this gateway's batches",
+        "is forewarn cloud running, with the same namespace and broker?",
+    ),
+    "refused": (
+        "the broker refuses this gateway's batches",
+        "does its access list let this user write below <namespace>/v1/<gateway>/?",
+    ),
+    "silent": (
+        "the broker takes batches but no receipt says that they are stored",
+        "is forewarn cloud running, and its store?",
+    ),
+}
+
+log = structlog.get_logger()
+
+
+class LinkNews:
+    """`describe_keeping` says what the outbox holds and for how long there is room."""
+
+    def __init__(self, describe_keeping: Callable[[], str]) -> None:
+        self._describe_keeping = describe_keeping
+        self._connected = False
+        self._lost_at: float | None = None
+        self._trouble: Trouble = ""
+        self._trouble_at = 0.0
+
+    def tell_connected(self, now: float) -> None:
+        """The broker is there."""
+        if self._lost_at is not None:
+            log.info("broker_back", after=describe_span(now - self._lost_at))
+        elif not self._connected:
+            log.info("broker_connected")
+        self._connected, self._lost_at = True, None
+
+    def tell_lost(self, reason: str, now: float) -> None:
+        """The broker is not there, or does not want us."""
+        if self._lost_at is None:
+            self._lost_at = now
+            self._connected = False
+            log.warning("broker_lost", reason=reason, keeping=self._describe_keeping())
+
+    def tell_trouble(self, trouble: Trouble, now: float) -> None:
+        """What hinders delivery although the broker is there; an empty word when nothing does."""
+        if trouble and not self._trouble:
+            self._trouble_at = now
+            reason, mend = TROUBLE_MENDS[trouble]
+            log.warning("delivery_waits", reason=reason, mend=mend, keeping=self._describe_keeping())
+        elif self._trouble and not trouble:
+            log.info("delivery_goes_on", after=describe_span(now - self._trouble_at))
+        self._trouble = trouble

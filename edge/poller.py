@@ -1,0 +1,157 @@
+"""Keeps one machine connected and reads it on time, whatever the other machines are at."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from edge.clock import Timeline
+from edge.collector import Collector
+from edge.drivers import Driver, NotConnected
+from edge.machine_states import MachineStates
+from edge.words import describe_span
+from models.telemetry import Frame, MachinePath, quality
+
+BACK_OFF_S_MIN = 1.0
+BACK_OFF_S_MAX = 10.0
+CONNECT_TIMEOUT_S = 30.0
+READ_TIMEOUT_S_MIN = 10.0
+CLOSE_TIMEOUT_S = 5.0
+
+Result = TypeVar("Result")
+log = structlog.get_logger()
+
+
+class MachineSource(msgspec.Struct, frozen=True):
+    """A machine and the driver that reaches it."""
+
+    path: MachinePath
+    driver: Driver
+
+
+class Schedule:
+    """When to poll: at start + n * interval, so delays never add up; what is over is not made up for."""
+
+    def __init__(self, start_s: float, interval_s: float) -> None:
+        self._start_s = start_s
+        self._interval_s = interval_s
+        self._cycle = 0
+
+    def next(self, now_s: float) -> tuple[float, int]:
+        """Return how long to wait for the next poll, and how many were missed since the last."""
+        due = self._cycle + 1
+        passed = int((now_s - self._start_s) / self._interval_s)
+        missed = max(0, passed - due)
+        self._cycle = due + missed
+        return max(0.0, self._start_s + self._cycle * self._interval_s - now_s), missed
+
+
+def back_off(attempt: int, chance: float) -> float:
+    """Return how long to wait before attempt 1, 2, ... again; `chance` (0..1) spreads equal waits."""
+    ceiling = min(BACK_OFF_S_MAX, BACK_OFF_S_MIN * 2.0 ** min(attempt - 1, 10))
+    return ceiling * (0.5 + 0.5 * chance)
+
+
+class Poller:
+    """One task per machine: connect, read until the link is lost, say so once, back off, connect again."""
+
+    def __init__(self, source: MachineSource, collector: Collector, states: MachineStates) -> None:
+        self._path = source.path
+        self._driver = source.driver
+        self._collector = collector
+        self._states = states
+        self._timeline = Timeline()
+        self._clamped_said = 0
+        self._bad_said: dict[str, int] = {}
+        states.begin(source.path, time.time_ns())
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        attempt = 0
+        while True:
+            try:
+                await self._limited(self._driver.connect(), CONNECT_TIMEOUT_S, "connecting")
+                attempt = 0
+                self._say_connected()
+                await self._read_on()
+            except NotConnected as error:
+                self._say_lost(str(error))
+            finally:
+                await self._close()
+            attempt += 1
+            await asyncio.sleep(back_off(attempt, random.random()))  # noqa: S311  # spreads load, keeps no secret
+
+    async def _read_on(self) -> None:
+        interval_s = self._driver.interval_s
+        if interval_s is None:
+            while True:
+                self._keep(await self._driver.read())
+                await asyncio.sleep(0)  # news without end must not keep the other machines waiting
+        loop = asyncio.get_running_loop()
+        schedule = Schedule(loop.time(), interval_s)
+        timeout_s = max(READ_TIMEOUT_S_MIN, 2 * interval_s)
+        while True:
+            self._keep(await self._limited(self._driver.read(), timeout_s, "a read"))
+            wait_s, missed = schedule.next(loop.time())
+            if missed:
+                self._states.miss(self._path, missed)
+            await asyncio.sleep(wait_s)
+
+    def _keep(self, frames: list[Frame]) -> None:
+        now_ns = time.time_ns()
+        admitted = [kept for frame in frames for kept in self._timeline.admit(frame, now_ns)]
+        self._collector.add(self._path, admitted)
+        self._states.observe(self._path, frames)
+        self._say_bad_tags()
+        if self._timeline.clamped_total and not self._clamped_said:
+            log.warning(
+                "clock_went_backwards",
+                machine=str(self._path),
+                reason="values came with older timestamps than those before; they are kept just after those",
+            )
+        self._clamped_said = self._timeline.clamped_total
+
+    async def _limited(self, call: Awaitable[Result], timeout_s: float, what: str) -> Result:
+        try:
+            return await asyncio.wait_for(call, timeout_s)
+        except TimeoutError as error:
+            raise NotConnected(
+                f"{what} took longer than {timeout_s:g} s: is the machine overloaded?"
+            ) from error
+
+    async def _close(self) -> None:
+        try:
+            await asyncio.wait_for(self._driver.close(), CLOSE_TIMEOUT_S)
+        except TimeoutError:
+            log.warning("close_timed_out", machine=str(self._path), after_s=CLOSE_TIMEOUT_S)
+
+    def _say_connected(self) -> None:
+        now_ns = time.time_ns()
+        before = self._states.get(self._path)
+        self._states.connect(self._path, now_ns)
+        if before.state == "lost":
+            log.info(
+                "link_back",
+                machine=str(self._path),
+                after=describe_span(max(0, now_ns - before.since) / 1e9),
+            )
+        else:
+            log.info("machine_connected", machine=str(self._path))
+
+    def _say_lost(self, reason: str) -> None:
+        if self._states.lose(self._path, time.time_ns(), reason):
+            log.warning("link_lost", machine=str(self._path), reason=reason)
+
+    def _say_bad_tags(self) -> None:
+        bad = self._states.get(self._path).bad_tags
+        if bad == self._bad_said:
+            return
+        for tag in bad.keys() - self._bad_said.keys():
+            log.warning("tag_bad", machine=str(self._path), tag=tag, quality=quality.describe(bad[tag]))
+        for tag in self._bad_said.keys() - bad.keys():
+            log.info("tag_good", machine=str(self._path), tag=tag)
+        self._bad_said = dict(bad)

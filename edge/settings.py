@@ -1,0 +1,62 @@
+"""Settings of the edge agent: `edge.yaml`."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from edge.drivers.shelf import MachineSettings
+from models.link import BrokerSettings
+from models.settings import ConfigPath, Settings
+from models.telemetry import PAYLOAD_BYTES_MAX, MachinePath
+from models.telemetry.topics import SEGMENT, SEGMENT_WORDS
+
+MACHINES_MAX = 1_000
+
+
+class OutboxSettings(Settings):
+    """Where values wait until the cloud has them, and how much may wait (then the oldest are dropped).
+
+    `flush_s`: how often values go to the disk, so what a power cut can take at most. `payload_bytes_max`: no
+    message is larger; 128,000 bytes pass every broker.
+    """
+
+    path: ConfigPath = Field(default=ConfigPath("outbox.sqlite"))
+    bytes_max: int = Field(default=1_000_000_000, ge=1_000_000)
+    flush_s: float = Field(default=1.0, ge=0.01, le=60)
+    payload_bytes_max: int = Field(default=128_000, ge=4_000, le=PAYLOAD_BYTES_MAX)
+
+
+def _check_segment(name: str) -> str:
+    if not SEGMENT.fullmatch(name):
+        raise ValueError(f"{name[:80]!r} is not {SEGMENT_WORDS}")
+    return name
+
+
+def _check_unique(machines: tuple[MachineSettings, ...]) -> tuple[MachineSettings, ...]:
+    first: dict[MachinePath, int] = {}
+    for index, machine in enumerate(machines):
+        if machine.path in first:
+            raise ValueError(
+                f"machines[{first[machine.path]}] and machines[{index}] both have the path {machine.path}: "
+                "a machine stands once; put all its tags under one entry"
+            )
+        first[machine.path] = index
+    return machines
+
+
+Segment = Annotated[str, AfterValidator(_check_segment)]
+
+
+class EdgeSettings(Settings):
+    """One gateway: its name, its broker, its outbox, and the machines that it reads."""
+
+    gateway: Segment
+    namespace: Segment = "forewarn"
+    broker: BrokerSettings = BrokerSettings()
+    outbox: OutboxSettings = OutboxSettings()
+    receipt_timeout_s: float = Field(default=10.0, ge=1, le=600)
+    machines: Annotated[
+        tuple[MachineSettings, ...],
+        Field(min_length=1, max_length=MACHINES_MAX),
+        AfterValidator(_check_unique),
+    ]
