@@ -1,4 +1,4 @@
-"""Alerts: what is told to people about a machine, and how it is refused."""
+"""Alerts: what is told to people about a machine, and its history."""
 
 from typing import Literal
 
@@ -20,10 +20,6 @@ AlertChange = Literal["raised", "escalated", "widened", "acknowledged", "cleared
 
 class UnknownAlert(ForewarnError):
     """There is no alert of that id: say so to whoever asked."""
-
-
-class RecordsUnavailable(ForewarnError):
-    """The SQL database does not answer now: keep what you have and repeat the same call."""
 
 
 class Alert(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ MISSING_PENALTY = 0.2
 _SAME_WORDS = {
     "temp": "temperature", "tmp": "temperature", "vib": "vibration", "vibrations": "vibration",
     "press": "pressure", "amps": "current", "amp": "current", "amperage": "current", "curr": "current",
-    "brg": "bearing", "bearings": "bearing", "rpm": "speed", "velocity": "speed", "pwr": "power",
+    "brg": "bearing", "bearings": "bearing", "rpm": "speed", "pwr": "power",
     "suct": "suction", "inlet": "suction", "disch": "discharge", "outlet": "discharge",
     "flowrate": "flow", "lube": "oil", "lubricant": "oil", "windings": "winding",
     "volts": "voltage", "volt": "voltage", "diff": "differential", "delta": "differential",

@@ -7,9 +7,8 @@ from datetime import UTC, datetime
 
 import msgspec
 from sqlalchemy import Connection, Engine, func, insert, select, update
-from sqlalchemy.exc import DBAPIError
 
-from cloud.alerts import Alert, AlertChange, AlertEvent, RecordsUnavailable, UnknownAlert
+from cloud.alerts import Alert, AlertChange, AlertEvent, UnknownAlert
 from cloud.alerts.advice import Adviser
 from cloud.alerts.settings import AlertSettings
 from cloud.alerts.states import Change, Progress, advance
@@ -28,6 +27,7 @@ from cloud.alerts.words import choose_blamed, summarise_machine, summarise_tags
 from cloud.machines import CardBox
 from cloud.notifiers.outbox import Address, put_notifications
 from cloud.observations import Observation
+from cloud.transactions import begin_read, begin_write
 from models.telemetry import MachinePath
 
 EVENTS_MAX = 1000
@@ -59,11 +59,8 @@ class AlertBook:
 
     def observe(self, observations: Sequence[Observation]) -> None:
         """Take in what the watcher says; a repeat of an observation changes nothing."""
-        try:
-            with self._engine.begin() as connection:
-                found = self._take_in(connection, observations)
-        except DBAPIError as error:
-            raise RecordsUnavailable(f"the alert book cannot be written: {error.orig}") from error
+        with begin_write(self._engine) as connection:
+            found = self._take_in(connection, observations)
         self._progress.update(found)  # only what is committed is remembered
 
     def list_alerts(
@@ -75,12 +72,12 @@ class AlertBook:
             query = query.where(alert_table.c.cleared_ns.is_(None))
         if machine is not None:
             query = query.where(alert_table.c.machine == str(machine))
-        with self._engine.connect() as connection:
+        with begin_read(self._engine) as connection:
             return [read_alert(row) for row in connection.execute(query)]
 
     def get(self, alert_id: str) -> Alert:
         """Return one alert; raise `UnknownAlert`."""
-        with self._engine.connect() as connection:
+        with begin_read(self._engine) as connection:
             return _get(connection, alert_id)
 
     def list_events(self, alert_id: str) -> list[AlertEvent]:
@@ -91,7 +88,7 @@ class AlertBook:
             .order_by(alert_event_table.c.id)
             .limit(EVENTS_MAX)
         )
-        with self._engine.connect() as connection:
+        with begin_read(self._engine) as connection:
             _get(connection, alert_id)
             return [read_event(row) for row in connection.execute(query)]
 
@@ -100,24 +97,21 @@ class AlertBook:
         query = select(func.count()).select_from(alert_table)
         if open_only:
             query = query.where(alert_table.c.cleared_ns.is_(None))
-        with self._engine.connect() as connection:
+        with begin_read(self._engine) as connection:
             return int(connection.execute(query).scalar_one())
 
     def acknowledge(self, alert_id: str, by: str) -> Alert:
         """Write down that `by` has seen the alert; the first one counts. Raise `UnknownAlert`."""
         now_ns, by = self._clock_ns(), by.strip()[:BY_CHARS_MAX]
-        try:
-            with self._engine.begin() as connection:
-                changed = connection.execute(
-                    update(alert_table)
-                    .where(alert_table.c.id == alert_id, alert_table.c.acknowledged_ns.is_(None))
-                    .values(acknowledged_ns=now_ns, acknowledged_by=by)
-                )
-                if changed.rowcount:
-                    _write_event(connection, alert_id, "acknowledged", now_ns, by=by)
-                return _get(connection, alert_id)
-        except DBAPIError as error:
-            raise RecordsUnavailable(f"the alert book cannot be written: {error.orig}") from error
+        with begin_write(self._engine) as connection:
+            changed = connection.execute(
+                update(alert_table)
+                .where(alert_table.c.id == alert_id, alert_table.c.acknowledged_ns.is_(None))
+                .values(acknowledged_ns=now_ns, acknowledged_by=by)
+            )
+            if changed.rowcount:
+                _write_event(connection, alert_id, "acknowledged", now_ns, by=by)
+            return _get(connection, alert_id)
 
     def _take_in(
         self, connection: Connection, observations: Sequence[Observation]

@@ -22,9 +22,10 @@ from sqlalchemy import (
     update,
 )
 
+from cloud.notifiers import Occasion
 from cloud.records import metadata
+from cloud.transactions import begin_read, begin_write
 
-Occasion = Literal["raised", "escalated", "cleared"]
 NotificationState = Literal["waiting", "sent", "failed"]
 
 WORDS_CHARS_MAX = 2000
@@ -118,6 +119,10 @@ class NotificationOutbox:
             select(_notification).where(unsent).order_by(_notification.c.id.desc()).limit(count_max)
         )
 
+    def claim(self, notification_id: int, due_ns: int) -> None:
+        """Count an attempt and set when the next is due: a crash in the middle delays only this row."""
+        self._change(notification_id, attempts=_notification.c.attempts + 1, due_ns=due_ns)
+
     def mark_sent(self, notification_id: int, now_ns: int) -> None:
         """Let go: the channel has accepted it."""
         self._change(notification_id, state="sent", sent_ns=now_ns, words="")
@@ -126,20 +131,18 @@ class NotificationOutbox:
         """Never try again; keep the reason for people to read."""
         self._change(notification_id, state="failed", words=words[:WORDS_CHARS_MAX])
 
-    def postpone(self, notification_id: int, due_ns: int, words: str) -> None:
-        """Try again at `due_ns`; keep what the channel said."""
-        self._change(notification_id, due_ns=due_ns, words=words[:WORDS_CHARS_MAX])
+    def note(self, notification_id: int, words: str) -> None:
+        """Keep what the channel said; the row waits for its next attempt."""
+        self._change(notification_id, words=words[:WORDS_CHARS_MAX])
 
     def _change(self, notification_id: int, **columns: object) -> None:
-        with self._engine.begin() as connection:
+        with begin_write(self._engine) as connection:
             connection.execute(
-                update(_notification)
-                .where(_notification.c.id == notification_id)
-                .values(attempts=_notification.c.attempts + 1, **columns)
+                update(_notification).where(_notification.c.id == notification_id).values(**columns)
             )
 
     def _list(self, query: Select[tuple[object, ...]]) -> list[Notification]:
-        with self._engine.connect() as connection:
+        with begin_read(self._engine) as connection:
             return [_read_row(row) for row in connection.execute(query)]
 
 

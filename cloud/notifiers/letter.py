@@ -1,0 +1,163 @@
+"""Writes an alert as a letter: HTML that a phone can read and plain text, from the same facts."""
+
+from pathlib import Path
+
+import mjml
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from cloud.alerts import Alert
+from cloud.alerts.words import (
+    choose_blamed,
+    join_words,
+    say_duration,
+    say_number,
+    say_pair,
+    say_sigma,
+    say_time,
+)
+from cloud.machines import MachineCard
+from cloud.notifiers import Letter, Occasion
+
+SUBJECT_CHARS_MAX = 200
+WORDS_CHARS_MAX = 160
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    # Tag names and reasons come from machines: nothing of theirs may become markup.
+    autoescape=select_autoescape(["mjml"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What one blamed tag reads and should read, in words."""
+
+    title: str
+    tag: str
+    value: str
+    expected: str
+    deviation: str
+    fixed_limit: str
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """Everything a letter says; HTML and text are written from this alone."""
+
+    occasion: Occasion
+    kind: str
+    machine_title: str
+    machine: str
+    headline: str
+    lead: str
+    since: str
+    lasted: str
+    sureness: str
+    readings: list[Reading]
+    faulty: list[tuple[str, str]]
+    advice: list[str]
+    picture_words: str
+    link: str
+    alert_id: str
+
+
+def write_letter(
+    alert: Alert, occasion: Occasion, card: MachineCard, *, link: str, picture: bytes | None, missing: str
+) -> Letter:
+    """Return the letter; `missing` says why there is no picture, and is empty when there is one."""
+    facts = gather_facts(alert, occasion, card, link=link, missing=missing)
+    fields = {name: getattr(facts, name) for name in facts.__struct_fields__}
+    markup = _templates.get_template("alert.mjml").render(fields)
+    return Letter(
+        subject=write_subject(alert, occasion, card),
+        text=_templates.get_template("alert.txt").render(fields),
+        html=mjml.mjml2html(markup),
+        picture=picture,
+    )
+
+
+def write_subject(alert: Alert, occasion: Occasion, card: MachineCard) -> str:
+    """Return one line that is safe in a header whatever machines are called."""
+    names = [clean(card.tag(tag).title).lower() for tag in alert.tags]
+    where = f"[Forewarn] {clean(card.title)} ({alert.machine})"
+    if occasion == "cleared":
+        what = "back to normal"
+    elif alert.kind == "tag":
+        what = f"sensor fault, {join_words(names)} cannot be believed"
+    elif names:
+        what = f"{join_words(names)} {'is' if len(names) == 1 else 'are'} not normal"
+    else:
+        what = "does not behave as it used to"
+    subject = f"{where}: {what}"
+    return subject if len(subject) <= SUBJECT_CHARS_MAX else f"{subject[: SUBJECT_CHARS_MAX - 1]}…"
+
+
+def gather_facts(alert: Alert, occasion: Occasion, card: MachineCard, *, link: str, missing: str) -> Facts:
+    """Return what the letter says, every word from a machine on one line and printable."""
+    title = clean(card.title)
+    return Facts(
+        occasion=occasion,
+        kind=alert.kind,
+        machine_title=title,
+        machine=str(alert.machine),
+        headline=_headline(alert, occasion),
+        lead=clean(f"{alert.summary}.", chars_max=1000),
+        since=say_time(alert.raised_ns),
+        lasted=say_duration((alert.cleared_ns - alert.raised_ns) / 1e9) if alert.cleared_ns else "",
+        sureness=_sureness(alert) if alert.kind == "machine" else "",
+        readings=_list_readings(alert, card),
+        faulty=[(clean(card.tag(tag).title), clean(reason)) for tag, reason in alert.faulty_tags.items()],
+        advice=[clean(sentence, chars_max=500) for sentence in alert.advice],
+        picture_words=missing,
+        link=link,
+        alert_id=alert.id,
+    )
+
+
+def clean(text: str, *, chars_max: int = WORDS_CHARS_MAX) -> str:
+    """Return the text on one line, without control and direction marks, at most `chars_max` long."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= chars_max else f"{line[: chars_max - 1]}…"
+
+
+def _headline(alert: Alert, occasion: Occasion) -> str:
+    if occasion == "cleared":
+        return "Back to normal"
+    if alert.kind == "tag":
+        return "A sensor cannot be believed"
+    return f"Looks like: {clean(alert.cause)}" if alert.cause else "Not behaving as it used to"
+
+
+def _sureness(alert: Alert) -> str:
+    """Return how far above its limit the score was, and what that means for trust."""
+    ratio = alert.score / alert.limit if alert.limit > 0 else float("inf")
+    score, limit = say_number(alert.score), say_number(alert.limit)
+    word = "Clear" if ratio >= 2 else "Distinct" if ratio >= 1.3 else "Early and weak"
+    return f"{word}: the score was {score}, its limit is {limit} ({ratio:.1f} times)"
+
+
+def _list_readings(alert: Alert, card: MachineCard) -> list[Reading]:
+    return [
+        _read_part(part.tag, part.value, part.expected, part.sigma, card)
+        for part in choose_blamed(alert.contributions)
+    ]
+
+
+def _read_part(tag: str, value: float, expected: float, sigma: float, card: MachineCard) -> Reading:
+    known = card.tag(tag)
+    unit = clean(known.unit)
+    reads, should = say_pair(value, expected)
+    fixed = ""
+    if known.high is not None:
+        passed = "passed" if value > known.high else "not reached yet"
+        fixed = f"fixed limit {say_number(known.high)} {unit}: {passed}".replace(" :", ":")
+    return Reading(
+        title=clean(known.title),
+        tag=clean(tag),
+        value=f"{reads} {unit}".strip(),
+        expected=f"{should} {unit}".strip(),
+        deviation=say_sigma(sigma),
+        fixed_limit=fixed,
+    )
