@@ -1,1 +1,1 @@
-"""The web console: the plant at a glance, a page per machine, a page per alert."""
+"""The console: web pages and a JSON API over what the cloud knows of the plant."""

@@ -1,0 +1,64 @@
+"""Every gateway's account for a person: what the ledger proves beside what the gateway last said."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import Engine
+
+from cloud.console.shapes import GatewayMachine, GatewayRow
+from cloud.gateways import Gateways, GatewayStatus
+from cloud.ledger import EpochAccount, list_accounts
+
+NS_PER_MS = 1_000_000
+
+
+class GatewayAccounts:
+    """Reads ledger and statuses from the records."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._statuses = Gateways(engine)
+
+    def list_gateways(self) -> list[GatewayRow]:
+        """Return one row per gateway, by name; raise `RecordsUnavailable`."""
+        return join_accounts(list_accounts(self._engine), self._statuses.list())
+
+
+def join_accounts(accounts: Sequence[EpochAccount], statuses: Sequence[GatewayStatus]) -> list[GatewayRow]:
+    """Return one row per gateway that was ever heard of, all its outboxes summed."""
+    by_gateway: Mapping[str, list[EpochAccount]] = defaultdict(list)
+    for account in accounts:
+        by_gateway[account.gateway].append(account)
+    heard = {status.gateway: status for status in statuses}
+    return [
+        _make_row(gateway, by_gateway[gateway], heard.get(gateway))
+        for gateway in sorted({*by_gateway, *heard})
+    ]
+
+
+def _make_row(gateway: str, accounts: list[EpochAccount], heard: GatewayStatus | None) -> GatewayRow:
+    reported = any(account.sequence_last for account in accounts)
+    status = heard.status if heard is not None else None
+    return GatewayRow(
+        gateway=gateway,
+        state=status.state if status is not None else "unknown",
+        heard_ms=heard.received_ns // NS_PER_MS if heard is not None else None,
+        clock_synchronised=status.clock_synchronised if status is not None else None,
+        version=status.version if status is not None else "",
+        values_produced=sum(account.values_total for account in accounts),
+        values_stored=sum(account.values_stored for account in accounts),
+        values_waiting=sum(account.values_waiting for account in accounts),
+        values_dropped=sum(lost.values for account in accounts for lost in account.dropped),
+        values_dead_lettered=sum(account.values_dead_lettered for account in accounts),
+        batches_missing=sum(account.missing().total for account in accounts) if reported else None,
+        machines=[
+            GatewayMachine(
+                machine=machine.machine,
+                state=machine.state,
+                since_ms=machine.since // NS_PER_MS,
+                reason=machine.reason,
+                bad_tags=sorted(machine.bad_tags),
+            )
+            for machine in (status.machines if status is not None else [])
+        ],
+    )

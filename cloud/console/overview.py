@@ -1,0 +1,149 @@
+"""What the overview says of each machine: pure decisions over states, alerts and what the store knows."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from cloud.alerts import Alert
+from cloud.console.shapes import Attention, GatewayRow, MachineRow, PlantLine
+from cloud.console.sources import Cards, StateRow
+from cloud.console.words import say_deviation, say_number, say_span
+from cloud.machines import MachineCard
+from models.telemetry import MachinePath
+
+SILENT_AFTER_S = 30.0
+
+STATE_WORDS = {
+    Attention.ALERT: "Alert",
+    Attention.ACKNOWLEDGED: "Acknowledged",
+    Attention.TAG_FAULT: "Sensor fault",
+    Attention.CANNOT_JUDGE: "Cannot judge",
+    Attention.LEARNING: "Learning",
+    Attention.HEALTHY: "Healthy",
+}
+
+
+class Sighting(NamedTuple):
+    """What is known of one machine at an instant; any part may be missing."""
+
+    machine: MachinePath
+    state: StateRow | None
+    alert: Alert | None
+    newest_ns: int | None
+
+
+def choose_alerts(alerts: Iterable[Alert]) -> dict[MachinePath, Alert]:
+    """Return the open alert of each machine that has one; a machine's alert goes before a tag's."""
+    chosen: dict[MachinePath, Alert] = {}
+    for alert in alerts:
+        if alert.is_open and (alert.machine not in chosen or alert.kind == "machine"):
+            chosen[alert.machine] = alert
+    return chosen
+
+
+def find_attention(sighting: Sighting, now_ns: int) -> Attention:
+    """Return how much a machine needs somebody. Silence is no health: old values cannot be judged."""
+    alert, state = sighting.alert, sighting.state
+    if alert is not None and alert.kind == "machine":
+        return Attention.ALERT if alert.acknowledged_ns is None else Attention.ACKNOWLEDGED
+    if alert is not None or (state is not None and state.faulty):
+        return Attention.TAG_FAULT
+    if is_silent(sighting, now_ns):
+        return Attention.CANNOT_JUDGE
+    if state is None or state.state == "learning":
+        return Attention.LEARNING
+    return Attention.HEALTHY if state.state == "judged" else Attention.CANNOT_JUDGE
+
+
+def is_silent(sighting: Sighting, now_ns: int) -> bool:
+    """Return whether the newest value is too old to speak for the machine."""
+    return sighting.newest_ns is not None and now_ns - sighting.newest_ns > SILENT_AFTER_S * 1e9
+
+
+def say_reason(sighting: Sighting, attention: Attention, card: MachineCard, now_ns: int) -> str:
+    """Say in one line why the machine has its state, the strongest tag first."""
+    alert, state = sighting.alert, sighting.state
+    if alert is not None and attention in (Attention.ALERT, Attention.ACKNOWLEDGED):
+        return say_alert(alert, card)
+    if attention is Attention.TAG_FAULT:
+        faulty = (state.faulty if state is not None else {}) or (alert.faulty_tags if alert else {})
+        return "; ".join(f"{card.tag(tag).title}: {reason}" for tag, reason in faulty.items())
+    if attention is Attention.CANNOT_JUDGE and is_silent(sighting, now_ns) and sighting.newest_ns is not None:
+        return f"No value for {say_span((now_ns - sighting.newest_ns) / 1e9)}"
+    if state is None:
+        return "Values arrive; the model has not looked at them yet"
+    if attention is Attention.HEALTHY:
+        return f"Score {say_number(state.score)}, limit {say_number(state.limit)}"
+    return state.reason
+
+
+def say_alert(alert: Alert, card: MachineCard) -> str:
+    """Say what stood out most when the alert was raised."""
+    if not alert.contributions:
+        return alert.summary
+    top = alert.contributions[0]
+    tag = card.tag(top.tag)
+    return say_deviation(tag.title, tag.unit, top.value, top.expected, top.sigma)
+
+
+def make_row(sighting: Sighting, cards: Cards, spark: str, now_ns: int) -> MachineRow:
+    """Return the overview's row of one machine."""
+    card, state = cards.of(sighting.machine), sighting.state
+    attention = find_attention(sighting, now_ns)
+    judged = state is not None and state.state == "judged"
+    score = state.score if state is not None and judged else None
+    limit = state.limit if state is not None and judged else None
+    alert = sighting.alert
+    since_ns = alert.raised_ns if alert is not None else state.since_ns if state is not None else None
+    return MachineRow(
+        path=str(sighting.machine),
+        title=card.title,
+        attention=attention,
+        words=STATE_WORDS[attention],
+        reason=say_reason(sighting, attention, card, now_ns),
+        score=score,
+        limit=limit,
+        load=round(score / limit, 3) if score is not None and limit else None,
+        newest_ms=None if sighting.newest_ns is None else sighting.newest_ns // 1_000_000,
+        since_ms=None if since_ns is None else since_ns // 1_000_000,
+        alert_id=None if alert is None else alert.id,
+        spark=spark,
+    )
+
+
+def sort_rows(rows: Iterable[MachineRow]) -> list[MachineRow]:
+    """Return the rows, those that need somebody first; among equals the longest unattended, then by path."""
+    return sorted(
+        rows,
+        key=lambda row: (
+            row.attention.rank,
+            (row.since_ms or 0) if row.alert_id is not None else 0,
+            row.path,
+        ),
+    )
+
+
+def sum_plant(rows: Sequence[MachineRow], gateways: Sequence[GatewayRow]) -> PlantLine:
+    """Return the line above all machines."""
+    known = [gateway.batches_missing for gateway in gateways if gateway.batches_missing is not None]
+    online = sum(gateway.state == "online" for gateway in gateways)
+    return PlantLine(
+        machines=len(rows),
+        needing_attention=sum(row.attention.needs_somebody for row in rows),
+        gateways_online=online,
+        gateways_offline=len(gateways) - online,
+        values_stored=sum(gateway.values_stored for gateway in gateways),
+        batches_missing=sum(known) if known else None,
+    )
+
+
+def join_sightings(
+    states: Iterable[StateRow], alerts: Mapping[MachinePath, Alert], newest_ns: Mapping[MachinePath, int]
+) -> list[Sighting]:
+    """Return one sighting per machine that the watcher or the store knows."""
+    by_machine = {state.machine: state for state in states}
+    joined: list[Sighting] = []
+    for machine in sorted({*by_machine, *newest_ns, *alerts}):
+        state = by_machine.get(machine)
+        seen = [at for at in (newest_ns.get(machine), state.timestamp_ns if state else None) if at]
+        joined.append(Sighting(machine, state, alerts.get(machine), max(seen, default=None)))
+    return joined

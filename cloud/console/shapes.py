@@ -1,0 +1,222 @@
+"""What the console shows, as frozen shapes: the pages draw them, the JSON API returns them."""
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+Column = list[float | None]
+
+
+class Shape(BaseModel):
+    """Base of everything that leaves the console. Times end in `_ms`: milliseconds since 1970 UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Attention(StrEnum):
+    """How much a machine needs somebody, the most urgent first; the order is the order of the pages."""
+
+    ALERT = "alert"
+    ACKNOWLEDGED = "acknowledged"
+    TAG_FAULT = "tag_fault"
+    CANNOT_JUDGE = "cannot_judge"
+    LEARNING = "learning"
+    HEALTHY = "healthy"
+
+    @property
+    def rank(self) -> int:
+        """Place in the order of attention: 0 is the most urgent."""
+        return list(Attention).index(self)
+
+    @property
+    def needs_somebody(self) -> bool:
+        """Whether a person has something to look at."""
+        return self in (Attention.ALERT, Attention.ACKNOWLEDGED, Attention.TAG_FAULT, Attention.CANNOT_JUDGE)
+
+
+class MachineRow(Shape):
+    """One machine on the overview. `load` is score / limit (1 is the limit); None when it is not judged."""
+
+    path: str
+    title: str
+    attention: Attention
+    words: str
+    reason: str
+    score: float | None
+    limit: float | None
+    load: float | None
+    newest_ms: int | None
+    since_ms: int | None
+    alert_id: str | None
+    spark: str
+
+
+class PlantLine(Shape):
+    """The one line above all machines. `batches_missing` is None until a gateway has reported."""
+
+    machines: int
+    needing_attention: int
+    gateways_online: int
+    gateways_offline: int
+    values_stored: int
+    batches_missing: int | None
+
+
+class Overview(Shape):
+    """The plant at an instant: machines in the order of attention. `trouble` says why it may be old."""
+
+    at_ms: int
+    plant: PlantLine
+    machines: list[MachineRow]
+    trouble: str = ""
+
+
+class Series(Shape):
+    """Columns over time, thinned to the points asked for; None where there is no value (a gap)."""
+
+    machine: str
+    measurement: str
+    columns: dict[str, "Line"]
+
+
+class Line(Shape):
+    """One curve: `values[i]` at `times_ms[i]`."""
+
+    times_ms: list[float]
+    values: Column
+
+
+class Band(Shape):
+    """What the model expects, and three sigmas to either side."""
+
+    times_ms: list[float]
+    low: Column
+    high: Column
+    expected: Column
+
+
+class TagChart(Shape):
+    """One tag of one machine: its curve, its normal band, its fixed limit of old, its newest judgement."""
+
+    tag: str
+    title: str
+    unit: str
+    line: Line
+    band: Band | None
+    high: float | None
+    value: float | None
+    expected: float | None
+    sigma: float | None
+    fault: str = ""
+
+
+class AlertMark(Shape):
+    """An alert as two vertical lines in the charts."""
+
+    id: str
+    words: str
+    raised_ms: int
+    cleared_ms: int | None
+
+
+class MachineCharts(Shape):
+    """Everything that the charts of one machine draw between two instants."""
+
+    machine: str
+    from_ms: int
+    to_ms: int
+    score: Line
+    limit: Line
+    tags: list[TagChart]
+    marks: list[AlertMark]
+
+
+class AlertTag(Shape):
+    """One tag of an alert, with a sentence for a person."""
+
+    tag: str
+    title: str
+    unit: str
+    words: str
+    value: float | None
+    expected: float | None
+    sigma: float | None
+
+
+class AlertEvent(Shape):
+    """Something that happened to an alert."""
+
+    at_ms: int
+    what: str
+    by: str
+    words: str
+
+
+class AlertRow(Shape):
+    """An alert in the list. `state` is raised, acknowledged or cleared; `kind` machine or tag."""
+
+    id: str
+    machine: str
+    machine_title: str
+    kind: str
+    state: str
+    headline: str
+    raised_ms: int
+    cleared_ms: int | None
+    acknowledged_by: str
+
+
+class AlertSheet(AlertRow):
+    """Everything about one alert."""
+
+    score: float | None
+    limit: float | None
+    cause: str
+    tags: list[AlertTag]
+    advice: list[str]
+    history: list[AlertEvent]
+
+
+class GatewayMachine(Shape):
+    """How the connection of one gateway to one machine fares."""
+
+    machine: str
+    state: str
+    since_ms: int
+    reason: str
+    bad_tags: list[str]
+
+
+class GatewayRow(Shape):
+    """One gateway's account. `batches_missing`: the gateway let go of them and nobody has them; it must be 0.
+
+    It is None until the gateway has reported what it produced.
+    """
+
+    gateway: str
+    state: str
+    heard_ms: int | None
+    clock_synchronised: bool | None
+    version: str
+    values_produced: int
+    values_stored: int
+    values_waiting: int
+    values_dropped: int
+    values_dead_lettered: int
+    batches_missing: int | None
+    machines: list[GatewayMachine]
+
+
+class PartHealth(Shape):
+    """One part of the service. `ok` False makes `/healthz` answer 503."""
+
+    part: str
+    ok: bool
+    state: str
+
+
+class Health(Shape):
+    """The answer of `/healthz`."""
+
+    ok: bool
+    parts: list[PartHealth]

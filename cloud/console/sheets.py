@@ -1,0 +1,94 @@
+"""Alerts as a person reads them: a row in the list, a sheet with its evidence and its history."""
+
+from collections.abc import Sequence
+
+from cloud.alerts import Alert, AlertEvent
+from cloud.console import shapes
+from cloud.console.words import say_deviation
+from cloud.machines import MachineCard
+
+NS_PER_MS = 1_000_000
+CHANGE_WORDS = {
+    "raised": "Raised",
+    "escalated": "Became a machine alert",
+    "widened": "One more tag faulty",
+    "acknowledged": "Acknowledged",
+    "cleared": "Cleared",
+}
+
+
+def make_row(alert: Alert, card: MachineCard) -> shapes.AlertRow:
+    """Return the alert's line in the list."""
+    return shapes.AlertRow(
+        id=alert.id,
+        machine=str(alert.machine),
+        machine_title=card.title,
+        kind=alert.kind,
+        state=find_state(alert),
+        headline=alert.summary,
+        raised_ms=alert.raised_ns // NS_PER_MS,
+        cleared_ms=None if alert.cleared_ns is None else alert.cleared_ns // NS_PER_MS,
+        acknowledged_by=alert.acknowledged_by or "",
+    )
+
+
+def find_state(alert: Alert) -> str:
+    """Return what a person must know first: cleared, or acknowledged, or raised."""
+    if not alert.is_open:
+        return "cleared"
+    return "raised" if alert.acknowledged_ns is None else "acknowledged"
+
+
+def make_sheet(alert: Alert, events: Sequence[AlertEvent], card: MachineCard) -> shapes.AlertSheet:
+    """Return everything about one alert."""
+    row = make_row(alert, card)
+    return shapes.AlertSheet(
+        **row.model_dump(),
+        score=alert.score,
+        limit=alert.limit,
+        cause=alert.cause,
+        tags=[*_list_deviations(alert, card), *_list_faults(alert, card)],
+        advice=list(alert.advice),
+        history=[
+            shapes.AlertEvent(
+                at_ms=event.at_ns // NS_PER_MS,
+                what=CHANGE_WORDS[event.change],
+                by=event.by,
+                words=event.words,
+            )
+            for event in events
+        ],
+    )
+
+
+def _list_deviations(alert: Alert, card: MachineCard) -> list[shapes.AlertTag]:
+    rows: list[shapes.AlertTag] = []
+    for part in alert.contributions:
+        said = card.tag(part.tag)
+        rows.append(
+            shapes.AlertTag(
+                tag=part.tag,
+                title=said.title,
+                unit=said.unit,
+                words=say_deviation(said.title, said.unit, part.value, part.expected, part.sigma),
+                value=part.value,
+                expected=part.expected,
+                sigma=part.sigma,
+            )
+        )
+    return rows
+
+
+def _list_faults(alert: Alert, card: MachineCard) -> list[shapes.AlertTag]:
+    return [
+        shapes.AlertTag(
+            tag=tag,
+            title=card.tag(tag).title,
+            unit=card.tag(tag).unit,
+            words=f"{card.tag(tag).title}: {reason}",
+            value=None,
+            expected=None,
+            sigma=None,
+        )
+        for tag, reason in alert.faulty_tags.items()
+    ]

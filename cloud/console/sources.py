@@ -1,0 +1,82 @@
+"""What the console needs of the rest of the cloud, as small Protocols: the real parts fit them by shape."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from cloud.alerts import Alert, AlertEvent
+from cloud.console.shapes import GatewayRow, PartHealth
+from cloud.machines import MachineCard
+from cloud.observations import MachineState
+from models.telemetry import MachinePath
+
+
+class StateRow(Protocol):
+    """The newest judgement of one machine, as `cloud.machine_states` keeps it."""
+
+    @property
+    def machine(self) -> MachinePath: ...
+    @property
+    def state(self) -> MachineState: ...
+    @property
+    def score(self) -> float | None: ...
+    @property
+    def limit(self) -> float | None: ...
+    @property
+    def coverage(self) -> float: ...
+    @property
+    def timestamp_ns(self) -> int: ...
+    @property
+    def since_ns(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def faulty(self) -> dict[str, str]: ...
+
+
+class States(Protocol):
+    """The newest judgement of every machine."""
+
+    def list(self) -> Sequence[StateRow]:
+        """Return one row per machine that was ever judged."""
+
+
+class Alerts(Protocol):
+    """The alert book."""
+
+    def list_alerts(
+        self, *, open_only: bool = False, machine: MachinePath | None = None, limit: int = 100
+    ) -> Sequence[Alert]:
+        """Return alerts, the newest first."""
+
+    def get(self, alert_id: str) -> Alert:
+        """Return one alert; raise `UnknownAlert`."""
+
+    def list_events(self, alert_id: str) -> Sequence[AlertEvent]:
+        """Return what happened to an alert, in order."""
+
+    def acknowledge(self, alert_id: str, by: str) -> object:
+        """Note who takes the alert on; raise `UnknownAlert`."""
+
+
+class Cards(Protocol):
+    """What people call machines and tags."""
+
+    def of(self, machine: MachinePath) -> MachineCard:
+        """Return the card of a machine, also of one that nobody described."""
+
+
+class Gateways(Protocol):
+    """The account of every gateway."""
+
+    def list_gateways(self) -> Sequence[GatewayRow]:
+        """Return one row per gateway, by name."""
+
+
+class Parts(Protocol):
+    """The health of the service's parts, and its counters."""
+
+    def list_parts(self) -> Sequence[PartHealth]:
+        """Return how each part fares now."""
+
+    def render_metrics(self) -> bytes:
+        """Return our own counters in Prometheus' text format."""

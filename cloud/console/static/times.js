@@ -1,0 +1,46 @@
+// Instants and ages as the reader's own clock says them.
+const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const DAY_AND_CLOCK = new Intl.DateTimeFormat([], {
+  year: "numeric", month: "2-digit", day: "2-digit",
+  hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
+});
+
+export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
+
+export function sayClock(ms) {
+  return CLOCK.format(new Date(ms));
+}
+
+export function sayInstant(ms) {
+  const isToday = new Date(ms).toDateString() === new Date().toDateString();
+  return isToday ? sayClock(ms) : DAY_AND_CLOCK.format(new Date(ms));
+}
+
+export function saySpan(seconds) {
+  const left = Math.max(0, Math.floor(seconds));
+  if (left < 60) return `${left} s`;
+  const [size, unit, smaller, smallerUnit] =
+    left < 3600 ? [60, "min", 1, "s"] : left < 86400 ? [3600, "h", 60, "min"] : [86400, "d", 3600, "h"];
+  const rest = Math.floor((left % size) / smaller);
+  return `${Math.floor(left / size)} ${unit}${rest ? ` ${rest} ${smallerUnit}` : ""}`;
+}
+
+export function localiseTimes() {
+  for (const element of document.querySelectorAll("time[data-ms]")) {
+    const ms = Number(element.dataset.ms);
+    element.dateTime = new Date(ms).toISOString();
+    element.title = `${DAY_AND_CLOCK.format(new Date(ms))} ${ZONE}`;
+    element.textContent = sayInstant(ms);
+  }
+}
+
+// The server's clock counts: an age must not depend on how the reader's clock is set.
+let clockOffsetMs = 0;
+
+export function noteServerTime(ms) {
+  clockOffsetMs = ms - Date.now();
+}
+
+export function serverNow() {
+  return Date.now() + clockOffsetMs;
+}

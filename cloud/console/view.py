@@ -1,0 +1,164 @@
+"""The plant as the pages and the API read it: one place that asks the store, the alerts and the ledger."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from sqlalchemy.exc import DBAPIError
+
+from cloud import alerts as alerts_api
+from cloud import transactions
+from cloud.console import sheets
+from cloud.console.charts import Window, read_charts, read_series
+from cloud.console.history import ScoreHistory
+from cloud.console.overview import choose_alerts, join_sightings, make_row, sort_rows, sum_plant
+from cloud.console.shapes import (
+    AlertRow,
+    AlertSheet,
+    GatewayRow,
+    Health,
+    MachineCharts,
+    MachineRow,
+    Overview,
+    PartHealth,
+    Series,
+)
+from cloud.console.sources import Alerts, Cards, Gateways, Parts, States
+from cloud.stores import Measurement, StoreReader, StoreUnavailable
+from models.telemetry import MachinePath
+
+OVERVIEW_S = 0.9
+STORE_LOOK_S = 5.0
+ALERTS_OPEN_MAX = 10_000
+MARKS_MAX = 200
+RECORDS_AWAY = (alerts_api.RecordsUnavailable, transactions.RecordsUnavailable, DBAPIError)
+
+
+class PlantView:
+    """Everything that people see. All methods block: call them in a thread. Safe from many threads."""
+
+    def __init__(
+        self,
+        *,
+        reader: StoreReader,
+        alerts: Alerts,
+        states: States,
+        cards: Cards,
+        gateways: Gateways,
+        parts: Parts,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._reader = reader
+        self._alerts = alerts
+        self._states = states
+        self._cards = cards
+        self._gateways = gateways
+        self._parts = parts
+        self._now_ns = now_ns
+        self._history = ScoreHistory(reader)
+        self._lock = threading.Lock()
+        self._overview: Overview | None = None
+        self._overview_at_ns = 0
+        self._newest_ns: dict[MachinePath, int] = {}
+        self._newest_at_ns = 0
+        self._trouble = ""
+
+    def overview(self) -> Overview:
+        """Return the plant now. Everybody who looks within a second sees the same picture."""
+        with self._lock:
+            now_ns = self._now_ns()
+            if self._overview is None or not 0 <= now_ns - self._overview_at_ns < OVERVIEW_S * 1e9:
+                self._overview = self._look_kindly(now_ns)
+                self._overview_at_ns = now_ns
+            return self._overview
+
+    def find_machine(self, machine: MachinePath) -> MachineRow | None:
+        """Return the row of one machine, or None when nobody knows it."""
+        path = str(machine)
+        return next((row for row in self.overview().machines if row.path == path), None)
+
+    def read_series(self, machine: MachinePath, measurement: Measurement, window: Window) -> Series:
+        """Return one measurement of a machine, thinned; raise `StoreUnavailable`."""
+        return read_series(self._reader, machine, measurement, window)
+
+    def read_charts(self, machine: MachinePath, window: Window) -> MachineCharts:
+        """Return what the machine page draws; raise `StoreUnavailable`."""
+        alerts = self._alerts.list_alerts(machine=machine, limit=MARKS_MAX)
+        return read_charts(self._reader, self._cards.of(machine), alerts, window)
+
+    def list_alerts(self, limit: int) -> list[AlertRow]:
+        """Return the newest alerts, open ones first."""
+        opened = self._alerts.list_alerts(open_only=True, limit=limit)
+        alerts = {alert.id: alert for alert in [*opened, *self._alerts.list_alerts(limit=limit)]}
+        return [sheets.make_row(alert, self._cards.of(alert.machine)) for alert in alerts.values()][:limit]
+
+    def find_alert(self, alert_id: str) -> AlertSheet | None:
+        """Return everything about one alert, or None when there is none of that id."""
+        try:
+            alert = self._alerts.get(alert_id)
+        except alerts_api.UnknownAlert:
+            return None
+        return sheets.make_sheet(alert, self._alerts.list_events(alert_id), self._cards.of(alert.machine))
+
+    def acknowledge(self, alert_id: str, by: str) -> None:
+        """Note who takes an alert on; raise `UnknownAlert`."""
+        self._alerts.acknowledge(alert_id, by)
+        with self._lock:
+            self._overview = None  # whoever clicked sees it at once
+
+    def list_gateways(self) -> list[GatewayRow]:
+        """Return the account of every gateway."""
+        return list(self._gateways.list_gateways())
+
+    def check_health(self) -> Health:
+        """Return how every part fares; the store is asked in earnest."""
+        parts = [*self._parts.list_parts(), self._check_store()]
+        return Health(ok=all(part.ok for part in parts), parts=parts)
+
+    def render_metrics(self) -> bytes:
+        """Return our own counters in Prometheus' text format."""
+        return self._parts.render_metrics()
+
+    def _look_kindly(self, now_ns: int) -> Overview:
+        """Return the plant now; while the records are away what was seen last, and why it is old."""
+        try:
+            return self._look(now_ns)
+        except RECORDS_AWAY as error:
+            trouble = f"The records do not answer, what you see may be old: {error}"
+            before = self._overview or Overview(
+                at_ms=now_ns // 1_000_000, plant=sum_plant([], []), machines=[]
+            )
+            return before.model_copy(update={"trouble": trouble})
+
+    def _look(self, now_ns: int) -> Overview:
+        states = self._states.list()
+        alerts = choose_alerts(self._alerts.list_alerts(open_only=True, limit=ALERTS_OPEN_MAX))
+        self._look_at_store(now_ns)
+        sightings = join_sightings(states, alerts, self._newest_ns)
+        for state in states:
+            self._history.note(state, now_ns)
+        self._history.forget_others({sighting.machine for sighting in sightings})
+        rows = sort_rows(
+            make_row(sighting, self._cards, self._history.draw(sighting.machine, now_ns), now_ns)
+            for sighting in sightings
+        )
+        plant = sum_plant(rows, self._gateways.list_gateways())
+        return Overview(at_ms=now_ns // 1_000_000, plant=plant, machines=rows, trouble=self._trouble)
+
+    def _look_at_store(self, now_ns: int) -> None:
+        """Ask the store now and then which machines there are: one without a judgement stands only there."""
+        if 0 <= now_ns - self._newest_at_ns < STORE_LOOK_S * 1e9:
+            return
+        self._newest_at_ns = now_ns
+        try:
+            self._newest_ns = {row.machine: row.last_ns for row in self._reader.list_machines()}
+            self._trouble = ""
+        except StoreUnavailable as error:
+            self._trouble = f"The store does not answer, what you see may be old: {error}"
+
+    def _check_store(self) -> PartHealth:
+        try:
+            machines = len(self._reader.list_machines())
+        except StoreUnavailable as error:
+            return PartHealth(part="store", ok=False, state=str(error))
+        return PartHealth(part="store", ok=True, state=f"answers, {machines} machines")

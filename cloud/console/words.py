@@ -1,0 +1,53 @@
+"""Figures and spans of time as a plant engineer says them."""
+
+import math
+
+_SPANS = ((86_400.0, "d"), (3_600.0, "h"), (60.0, "min"), (1.0, "s"))
+SPANS_TWO_PART_FROM_S = 60.0
+
+
+def say_number(value: float | None) -> str:
+    """Return `value` with three to four significant figures, and no exponent for what a plant measures."""
+    if value is None or math.isnan(value):
+        return "–"
+    size = abs(value)
+    if size and (size >= 1e9 or size < 1e-4):
+        return f"{value:.3g}"
+    if size >= 1_000:
+        return f"{value:,.0f}".replace(",", "\u202f")
+    if size >= 100:
+        return f"{value:.1f}"
+    if size >= 1:
+        return f"{value:.2f}".removesuffix(".00")
+    return f"{value:.3g}"
+
+
+def say_count(count: int) -> str:
+    """Return a whole number in groups of three."""
+    return f"{count:,}".replace(",", "\u202f")
+
+
+def say_span(seconds: float) -> str:
+    """Return a span in words: "12 s", "3 min 20 s", "2 h 5 min", "4 d 1 h"."""
+    left = max(0.0, seconds)
+    for index, (size, unit) in enumerate(_SPANS):
+        if left >= size:
+            whole = int(left // size)
+            rest = left - whole * size
+            if size >= SPANS_TWO_PART_FROM_S:
+                smaller, smaller_unit = _SPANS[index + 1]
+                part = int(rest // smaller)
+                return f"{whole} {unit} {part} {smaller_unit}" if part else f"{whole} {unit}"
+            return f"{whole} {unit}"
+    return "0 s"
+
+
+def say_sigma(sigma: float) -> str:
+    """Return a signed number of sigmas: "+5.2 σ"."""
+    return f"{sigma:+.1f} σ".replace("-", "\u2212")
+
+
+def say_deviation(title: str, unit: str, value: float, expected: float, sigma: float) -> str:
+    """Say how far one tag is from what is expected: "Flow 24 L/min, expected 31 (−4.6 σ)"."""
+    measured = f"{say_number(value)} {unit}".strip()
+    return f"{title} {measured}, expected {say_number(expected)} ({say_sigma(sigma)})"
