@@ -12,10 +12,10 @@ from pymodbus.exceptions import ModbusException
 
 from edge.drivers import NotConnected
 from edge.drivers.modbus_settings import ModbusMachineSettings
+from edge.drivers.probing import ProbeClock
 from edge.drivers.refusals import (
     SHORT_ANSWER,
     Meaning,
-    Quarantine,
     choose_quality,
     explain_refusal,
     judge,
@@ -74,8 +74,9 @@ class ModbusDriver:
             for tag in settings.tags
         ]
         self._decoders = self._plan()
-        self._quarantine = Quarantine()
-        self._known_bad: frozenset[str] = frozenset()
+        self._refused: dict[str, int] = {}
+        self._refused_before: dict[str, int] = {}
+        self._probes = ProbeClock()
         self._client: AsyncModbusTcpClient | None = None
         self._where = f"{settings.host}:{settings.port}"
 
@@ -98,10 +99,9 @@ class ModbusDriver:
 
     async def read(self) -> list[Frame]:
         """Return one frame per block, each with the time of its own exchange; raise `NotConnected`."""
-        released: dict[str, int] = {}
-        if self._quarantine.is_due(monotonic()):
-            released = self._quarantine.release()
-            self._decoders = self._plan()
+        probing = self._probes.is_due(monotonic())
+        if probing:  # as if nothing had been refused
+            self._refused, self._decoders = {}, self._plan()
         found = _Round()
         pending = deque(self._decoders)
         requests_left = len(pending) + SEARCH_REQUESTS_MAX
@@ -118,9 +118,7 @@ class ModbusDriver:
             found.kept.append(decoder)
             found.bad.update(_mark(decoder.block, quality.BAD_WAITING_FOR_INITIAL_DATA))
         self._decoders = found.kept
-        again = any(name in self._quarantine.codes for name in released)
-        self._quarantine.settle(monotonic(), again=again)
-        self._report_changes()
+        self._settle(probing=probing)
         return self._add_bad_tags(found)
 
     async def close(self) -> None:
@@ -175,11 +173,11 @@ class ModbusDriver:
         elif meaning is Meaning.ADDRESS and len(block.wanted) > 1:
             pending.extendleft(BlockDecoder(half) for half in reversed(split_block(block)))
         else:
-            self._quarantine.add((value.name for value in block.wanted), code)
+            self._refused.update(_mark(block, code))
 
     def _add_bad_tags(self, found: _Round) -> list[Frame]:
         """Put the tags without a value beside the others: into the first frame, or into one of their own."""
-        bad = found.bad | {name: choose_quality(code) for name, code in self._quarantine.codes.items()}
+        bad = found.bad | {name: choose_quality(code) for name, code in self._refused.items()}
         if not bad:
             return found.frames
         values: dict[str, list[Value]] = {name: [None] for name in bad}
@@ -190,22 +188,24 @@ class ModbusDriver:
         whole = Frame(first.timestamps, {**first.values, **values}, {**first.quality, **codes})
         return [whole, *found.frames[1:]]
 
-    def _report_changes(self) -> None:
-        """Say once which tags are refused and why, and once when they answer again."""
-        bad = frozenset(self._quarantine.codes)
-        if bad == self._known_bad:
-            return
-        by_name = {value.name: value for value in self._wanted}
-        fresh = [name for name in by_name if name in bad - self._known_bad]
+    def _settle(self, *, probing: bool) -> None:
+        """After a round: set the time of the next try; say once what is refused, and what answers again."""
+        now_s, before = monotonic(), self._refused_before
+        if not self._refused:
+            self._probes.reset()
+        elif probing:
+            self._probes.back_off(now_s)
+        else:
+            self._probes.begin(now_s)
+        fresh = [value for value in self._wanted if value.name in self._refused.keys() - before.keys()]
         if fresh:
-            reason = explain_refusal(
-                by_name[fresh[0]], self._settings.unit_id, self._quarantine.codes[fresh[0]]
-            )
-            self._log_tags("registers_refused", fresh, reason=reason)
-        back = [name for name in by_name if name in self._known_bad - bad]
+            code = self._refused[fresh[0].name]
+            reason = explain_refusal(fresh[0], self._settings.unit_id, code)
+            self._log_tags("registers_refused", [value.name for value in fresh], reason=reason)
+        back = [name for name in before if name not in self._refused]
         if back:
             self._log_tags("registers_answer_again", back)
-        self._known_bad = bad
+        self._refused_before = dict(self._refused)
 
     def _log_tags(self, event: str, names: list[str], **facts: str) -> None:
         shown = names[:TAGS_SHOWN_MAX]

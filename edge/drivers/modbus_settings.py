@@ -102,6 +102,6 @@ class ModbusMachineSettings(Settings):
     def build(self) -> "ModbusDriver":
         """Return the driver, not yet connected."""
         # A gateway without Modbus machines loads no pymodbus.
-        from edge.drivers.modbus import ModbusDriver  # noqa: PLC0415
+        from edge.drivers.modbus import ModbusDriver
 
         return ModbusDriver(self)

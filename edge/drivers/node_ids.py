@@ -1,10 +1,10 @@
 """OPC UA node ids as text: taken apart, resolved to a server's namespaces, and the nearest ones found."""
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,8 @@ _FORM = re.compile(r"(?:nsu=(?P<uri>[^;]+);|ns=(?P<index>\d{1,5});)?(?P<kind>[is
 _UINT32_MAX = 2**32 - 1
 _UINT16_MAX = 2**16 - 1
 NEAREST_MAX = 3
+LIKENESS_MIN = 0.6
+NAMESPACES_SHOWN_MAX = 5
 
 Identifier = int | str | UUID | bytes
 
@@ -69,13 +71,37 @@ def find_namespace(node: NodeIdText, uris: Sequence[str]) -> int:
         return node.index
     if node.uri in uris:
         return uris.index(node.uri)
-    near = get_close_matches(node.uri, uris, n=1, cutoff=0.6)
-    hint = f"did you mean nsu={near[0]}?" if near else f"it has {', '.join(uris[1:]) or 'none of its own'}"
-    raise NamespaceMissing(f"the server has no namespace {node.uri!r}: {hint}")
+    own = uris[1:]  # the first is OPC UA's
+    known = ", ".join(own[:NAMESPACES_SHOWN_MAX]) + (", ..." if len(own) > NAMESPACES_SHOWN_MAX else "")
+    raise NamespaceMissing(f"the server has no namespace {node.uri!r} (it has {known or 'none of its own'})")
 
 
-def find_nearest(wanted: str, existing: Sequence[str]) -> list[str]:
-    """Return up to three of the `existing` node ids that look most like `wanted`, the nearest first."""
-    by_folded = {name.casefold(): name for name in existing}
-    near = get_close_matches(wanted.casefold(), list(by_folded), n=NEAREST_MAX, cutoff=0.6)
-    return [by_folded[name] for name in near]
+def write_node_id(index: int, identifier: Identifier, uris: Sequence[str]) -> str:
+    """Return a node id in the lasting form, by the URI of its namespace."""
+    kinds = {str: "s", int: "i", UUID: "g", bytes: "b"}
+    kind = next((letter for of, letter in kinds.items() if isinstance(identifier, of)), "s")
+    text = b64encode(identifier).decode() if isinstance(identifier, bytes) else str(identifier)
+    if index == 0:
+        return f"{kind}={text}"
+    return f"nsu={uris[index]};{kind}={text}" if index < len(uris) else f"ns={index};{kind}={text}"
+
+
+def find_nearest(wanted: str, existing: Iterable[str]) -> list[str]:
+    """Return up to three of the `existing` node ids that look most like `wanted`, the nearest first.
+
+    Only identifiers are compared: namespaces are long and alike, and would make all of a server's nodes near.
+    """
+    matcher = SequenceMatcher(autojunk=False)
+    matcher.set_seq2(_take_identifier(wanted))
+    likeness: list[tuple[float, str]] = []
+    for name in existing:
+        matcher.set_seq1(_take_identifier(name))
+        if matcher.real_quick_ratio() >= LIKENESS_MIN and matcher.quick_ratio() >= LIKENESS_MIN:
+            likeness.append((matcher.ratio(), name))
+    likeness.sort(key=lambda near: (-near[0], near[1]))
+    best = likeness[0][0] if likeness else 0.0
+    return [name for ratio, name in likeness[:NEAREST_MAX] if ratio >= max(LIKENESS_MIN, best - 0.1)]
+
+
+def _take_identifier(text: str) -> str:
+    return text.partition(";")[2].casefold() or text.casefold()

@@ -10,7 +10,7 @@ from edge.drivers.tags import PathOfMachine, Tags, TagSettings
 from models.settings import ConfigPath, Secret, Settings
 
 if TYPE_CHECKING:
-    from edge.drivers.opcua import OpcuaDriver
+    from edge.drivers.opcua_driver import OpcuaDriver
 
 
 def _check_url(url: str) -> str:
@@ -58,6 +58,7 @@ class OpcuaMachineSettings(Settings):
     mode: Literal["subscription", "poll"] = "subscription"
     interval_s: float = Field(default=1.0, ge=0.01, le=3600)
     timeout_s: float = Field(default=4.0, ge=0.1, le=60)
+    queue_max: int = Field(default=100, ge=1, le=10_000)
     user: str | None = None
     password: Secret | None = None
     security: OpcuaSecuritySettings | None = None
@@ -87,6 +88,6 @@ class OpcuaMachineSettings(Settings):
     def build(self) -> "OpcuaDriver":
         """Return the driver, not yet connected."""
         # A gateway without OPC UA machines loads no asyncua.
-        from edge.drivers.opcua import OpcuaDriver  # noqa: PLC0415
+        from edge.drivers.opcua_driver import OpcuaDriver
 
         return OpcuaDriver(self)

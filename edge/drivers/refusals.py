@@ -1,6 +1,5 @@
-"""What a Modbus device refuses: what each exception means, its words for a person, when to ask again."""
+"""What a Modbus device refuses: what each exception means, and its words for a person."""
 
-from collections.abc import Iterable
 from enum import Enum
 
 from edge.drivers.registers import Table, Wanted, is_bit_table
@@ -8,9 +7,6 @@ from models.telemetry import quality
 
 SHORT_ANSWER = 0
 """Our own code for an answer with fewer registers than asked for, which is as good as none."""
-
-PROBE_DELAY_S = 10.0
-PROBE_DELAY_S_MAX = 120.0
 
 _NAMES = {
     SHORT_ANSWER: "fewer registers than asked for",
@@ -101,36 +97,3 @@ def _suggest_mend(wanted: Wanted, code: int) -> str:
     shifted = f"address: {wanted.address - 1} (manuals often count from 1)" if wanted.address else ""
     table = f"table: {_OTHER_TABLE[wanted.table]}"
     return f"check the manual; try {table}{', or ' + shifted if shifted else ''}"
-
-
-class Quarantine:
-    """The tags that were refused, and when to try them again: after 10 s, then ever less often."""
-
-    def __init__(self) -> None:
-        self.codes: dict[str, int] = {}
-        """Exception code by tag name."""
-        self._delay_s = PROBE_DELAY_S
-        self._probe_at: float | None = None
-
-    def is_due(self, now_s: float) -> bool:
-        """Return whether it is time to read everything as if nothing had been refused."""
-        return self._probe_at is not None and now_s >= self._probe_at
-
-    def release(self) -> dict[str, int]:
-        """Empty the quarantine for a new try; return what was in it."""
-        held, self.codes, self._probe_at = self.codes, {}, None
-        return held
-
-    def add(self, tags: Iterable[str], code: int) -> None:
-        """Put `tags` aside."""
-        self.codes.update(dict.fromkeys(tags, code))
-
-    def settle(self, now_s: float, *, again: bool) -> None:
-        """Set the time of the next try once a round is over; `again`: tags held before were refused again."""
-        if not self.codes:
-            self._delay_s = PROBE_DELAY_S
-            return
-        if again:
-            self._delay_s = min(2 * self._delay_s, PROBE_DELAY_S_MAX)
-        if self._probe_at is None:
-            self._probe_at = now_s + self._delay_s

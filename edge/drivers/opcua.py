@@ -1,0 +1,295 @@
+"""A session with an OPC UA server, in our own types; the only file of production that knows asyncua."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from math import ceil
+from time import time_ns
+from typing import TypeVar
+
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.client.ua_client import UaClientState
+from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
+from asyncua.crypto.uacrypto import load_certificate
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.object_ids import ObjectIds
+from asyncua.ua.uaerrors import UaError
+from cryptography import x509
+
+from edge.drivers import NotConnected
+from edge.drivers.columns import Observation, convert_time, convert_value, has_overflowed
+from edge.drivers.news import News
+from edge.drivers.node_ids import Identifier, write_node_id
+from edge.drivers.opcua_settings import OpcuaMachineSettings, OpcuaSecuritySettings
+from edge.drivers.opcua_words import explain_failure
+from models.settings import SettingsError
+
+WATCHDOG_S = 5.0
+"""How often an idle connection is probed; asyncua's 1 s declares a busy controller dead."""
+
+SESSION_TIMEOUT_MS = 60_000
+KEEP_ALIVE_S = 5.0
+CLOSE_S_MAX = 5.0
+NODES_PER_CALL_MAX = 1_000
+BROWSED_NODES_MAX = 5_000
+BROWSED_LEVELS_MAX = 8
+
+_FAILURES = (OSError, TimeoutError, UaError)
+_LIMITS = (
+    ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+    ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+)
+
+Item = TypeVar("Item")
+Node = tuple[int, Identifier]
+"""The index of a namespace on this server, and the identifier in it."""
+
+
+class OpcuaSession:
+    """One session: opened once, of no more use after a failure, which every method raises as `NotConnected`.
+
+    There is no method that writes.
+    """
+
+    def __init__(self, settings: OpcuaMachineSettings) -> None:
+        self._settings = settings
+        self._client = Client(settings.url, timeout=settings.timeout_s, watchdog_intervall=WATCHDOG_S)
+        self._nodes: dict[str, ua.NodeId] = {}
+        self._reads: list[ua.ReadParameters] = []
+        self._watched: list[str] = []
+        self._subscription_id = 0
+        self._nodes_per_call = NODES_PER_CALL_MAX
+        self.namespaces: list[str] = []
+        """The URIs of the server's namespaces, in the order of their indexes."""
+        self.silence_s_max = 0.0
+        """A live subscription is never silent for longer."""
+
+    async def open(self) -> None:
+        """Connect, log in, and learn the server's namespaces and limits."""
+        client = self._client
+        client.name = client.description = "Forewarn"
+        client.session_timeout = SESSION_TIMEOUT_MS
+        _silence_asyncua()
+        async with self._failing_as_not_connected():
+            await self._identify()
+            await client.connect()
+            self.namespaces = list(await client.get_namespace_array())
+            await self._adopt_limits()
+
+    def check_open(self) -> None:
+        """Raise `NotConnected` when the connection is gone."""
+        if self._client.state is not UaClientState.CONNECTED:
+            raise NotConnected(f"the OPC UA server at {self._settings.url} has closed the connection")
+
+    def choose(self, nodes: Mapping[str, Node]) -> None:
+        """Say which node each tag is, for `read` and `watch`."""
+        self._nodes = {name: _make_node_id(index, identifier) for name, (index, identifier) in nodes.items()}
+        # Built once: making a thousand ReadValueIds anew costs a fifth of a read.
+        self._reads = [_ask_for(part) for part in _split(list(self._nodes.values()), self._nodes_per_call)]
+
+    async def read(self) -> list[Observation]:
+        """Return an observation of each chosen node: one bulk Read, or as few as the server's limit allows."""
+        answers: list[ua.DataValue] = []
+        async with self._failing_as_not_connected():
+            for request in self._reads:
+                answers += await self._client.uaclient.read(request)
+        now_ns = time_ns()
+        return [_observe(name, answer, now_ns) for name, answer in zip(self._nodes, answers, strict=True)]
+
+    async def subscribe(self, news: News) -> None:
+        """Create a subscription, still without nodes, that tells `news`."""
+        keep_alives = max(1, ceil(KEEP_ALIVE_S / self._settings.interval_s))
+        wish = ua.CreateSubscriptionParameters(
+            RequestedPublishingInterval=1_000 * self._settings.interval_s,
+            RequestedLifetimeCount=10 * keep_alives,
+            RequestedMaxKeepAliveCount=keep_alives,
+        )
+
+        def take_publish(result: ua.PublishResult) -> None:
+            self._take_publish(result.NotificationMessage, news)
+
+        async with self._failing_as_not_connected():
+            # Below asyncua's Subscription, which either drops silently or starts a task per value.
+            granted = await self._client.uaclient.create_subscription(wish, take_publish)
+        self._subscription_id = granted.SubscriptionId
+        keep_alive_s = granted.RevisedPublishingInterval / 1_000 * granted.RevisedMaxKeepAliveCount
+        self.silence_s_max = 2 * keep_alive_s + self._settings.timeout_s
+
+    async def watch(self, names: Sequence[str]) -> dict[str, int]:
+        """Add chosen nodes to the subscription; return the status codes of those that the server refuses."""
+        refused: dict[str, int] = {}
+        for part in _split(list(names), self._nodes_per_call):
+            first = len(self._watched)
+            self._watched += part
+            wish = ua.CreateMonitoredItemsParameters(
+                SubscriptionId=self._subscription_id,
+                TimestampsToReturn=ua.TimestampsToReturn.Both,
+                ItemsToCreate=[
+                    self._make_item(first + at, self._nodes[name]) for at, name in enumerate(part)
+                ],
+            )
+            async with self._failing_as_not_connected():
+                results = await self._client.uaclient.create_monitored_items(wish)
+            for name, result in zip(part, results, strict=True):
+                if not result.StatusCode.is_good():
+                    refused[name] = result.StatusCode.value
+        return refused
+
+    async def list_variables(self) -> list[str]:
+        """Walk the server's objects, level by level and only so far; return the variables' node ids."""
+        found: list[str] = []
+        level, seen = [_make_node_id(0, ObjectIds.ObjectsFolder)], set()
+        for _ in range(BROWSED_LEVELS_MAX):
+            below: list[ua.NodeId] = []
+            for reference in await self._browse(level):
+                node = ua.NodeId(reference.NodeId.Identifier, reference.NodeId.NamespaceIndex)
+                # The server's description of itself (namespace 0) is large, and no machine's.
+                if not node.NamespaceIndex or node in seen:
+                    continue
+                seen.add(node)
+                below.append(node)
+                if reference.NodeClass == ua.NodeClass.Variable:
+                    found.append(write_node_id(node.NamespaceIndex, node.Identifier, self.namespaces))
+            if not below or len(seen) > BROWSED_NODES_MAX:
+                break
+            level = below
+        return found
+
+    async def close(self) -> None:
+        """End the session; a server that does not answer is left behind."""
+        with suppress(*_FAILURES):
+            async with asyncio.timeout(CLOSE_S_MAX):
+                await self._client.disconnect()
+        self._client.disconnect_socket()
+
+    @asynccontextmanager
+    async def _failing_as_not_connected(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except SettingsError as error:  # a password's file
+            await self.close()
+            raise NotConnected(str(error)) from error
+        except _FAILURES as error:
+            await self.close()
+            raise NotConnected(explain_failure(self._settings.url, error)) from error
+
+    async def _identify(self) -> None:
+        """Give the client what it needs to get in: certificates, user, password."""
+        settings, client = self._settings, self._client
+        if settings.security is not None:
+            client.application_uri = await _read_application_uri(settings.security) or client.application_uri
+            await client.set_security(
+                SecurityPolicyBasic256Sha256,
+                certificate=str(settings.security.certificate),
+                private_key=str(settings.security.private_key),
+                # With this one pinned, asyncua refuses any other that the server may show.
+                server_certificate=str(settings.security.server_certificate),
+            )
+        if settings.user is not None:
+            client.set_user(settings.user)
+        if settings.password is not None:
+            client.set_password(settings.password.read())
+
+    async def _adopt_limits(self) -> None:
+        """Ask for no more nodes in one call than the server says it takes."""
+        for answer in await self._client.uaclient.read(
+            _ask_for([_make_node_id(0, node) for node in _LIMITS])
+        ):
+            limit = answer.Value.Value if answer.Value is not None else None
+            if isinstance(limit, int) and limit > 0:
+                self._nodes_per_call = min(self._nodes_per_call, limit)
+
+    def _make_item(self, client_handle: int, node: ua.NodeId) -> ua.MonitoredItemCreateRequest:
+        return ua.MonitoredItemCreateRequest(
+            ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value),
+            MonitoringMode=ua.MonitoringMode.Reporting,
+            RequestedParameters=ua.MonitoringParameters(
+                ClientHandle=client_handle,
+                SamplingInterval=1_000 * self._settings.interval_s,
+                QueueSize=self._settings.queue_max,
+                DiscardOldest=True,
+            ),
+        )
+
+    def _take_publish(self, message: ua.NotificationMessage, news: News) -> None:
+        """Called by asyncua's publish loop with each response; a keep-alive has no notifications."""
+        notifications = message.NotificationData or []
+        news.hear(message.SequenceNumber if notifications else None)
+        now_ns = time_ns()
+        for notification in notifications:
+            if isinstance(notification, ua.StatusChangeNotification):
+                news.end(f"the server at {self._settings.url} ended the subscription: {notification.Status}")
+            elif isinstance(notification, ua.DataChangeNotification):
+                items = notification.MonitoredItems
+                overflows = sum(has_overflowed(_code_of(item.Value)) for item in items)
+                if overflows:
+                    news.count_loss("server_queue_full", overflows)
+                news.put([_observe(self._watched[item.ClientHandle], item.Value, now_ns) for item in items])
+
+    async def _browse(self, nodes: list[ua.NodeId]) -> list[ua.ReferenceDescription]:
+        found: list[ua.ReferenceDescription] = []
+        for part in _split(nodes, self._nodes_per_call):
+            wish = ua.BrowseParameters(NodesToBrowse=[_look_below(node) for node in part])
+            async with self._failing_as_not_connected():
+                for result in await self._client.uaclient.browse(wish):
+                    found += result.References or []
+        return found
+
+
+def _make_node_id(index: int, identifier: Identifier) -> ua.NodeId:
+    # asyncua annotates its own int and str types, and takes the plain ones.
+    return ua.NodeId(identifier, index)  # type: ignore[arg-type]
+
+
+def _code_of(answer: ua.DataValue) -> int:
+    return 0 if answer.StatusCode is None else int(answer.StatusCode.value)
+
+
+def _observe(name: str, answer: ua.DataValue, received_ns: int) -> Observation:
+    variant = answer.Value
+    is_float32 = variant is not None and variant.VariantType is ua.VariantType.Float
+    raw = None if variant is None else variant.Value
+    value, code = convert_value(raw, _code_of(answer), is_float32=is_float32)
+    return name, convert_time(answer.SourceTimestamp, answer.ServerTimestamp) or received_ns, value, code
+
+
+def _look_below(node: ua.NodeId) -> ua.BrowseDescription:
+    return ua.BrowseDescription(
+        NodeId=node,
+        BrowseDirection=ua.BrowseDirection.Forward,
+        ReferenceTypeId=_make_node_id(0, ObjectIds.HierarchicalReferences),
+        IncludeSubtypes=True,
+        NodeClassMask=ua.NodeClass.Object | ua.NodeClass.Variable,
+        ResultMask=ua.BrowseResultMask.All,
+    )
+
+
+def _ask_for(nodes: Sequence[ua.NodeId]) -> ua.ReadParameters:
+    return ua.ReadParameters(
+        TimestampsToReturn=ua.TimestampsToReturn.Both,
+        NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value) for node in nodes],
+    )
+
+
+def _split(items: list[Item], size: int) -> Iterator[list[Item]]:
+    return (items[at : at + size] for at in range(0, len(items), size))
+
+
+async def _read_application_uri(security: OpcuaSecuritySettings) -> str | None:
+    """Return the URI by which our certificate names us, which must be the one that we name ourselves."""
+    certificate = await load_certificate(security.certificate)
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+    return uris[0] if uris else None
+
+
+def _silence_asyncua() -> None:
+    """Keep asyncua's log to itself: what it says per attempt, with stack traces, we say once per loss."""
+    logger = logging.getLogger("asyncua")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)

@@ -1,0 +1,139 @@
+"""Follows a machine's tags on an OPC UA server: finds their nodes, passes on what is new as frames."""
+
+from collections.abc import Iterable, Sequence
+from time import monotonic, time_ns
+
+import structlog
+
+from edge.drivers import NotConnected
+from edge.drivers.columns import Observation, RepeatFilter, gather_frames
+from edge.drivers.news import News
+from edge.drivers.node_ids import NamespaceMissing, find_namespace, find_nearest
+from edge.drivers.opcua import Node, OpcuaSession
+from edge.drivers.opcua_settings import OpcuaMachineSettings
+from edge.drivers.probing import ProbeClock
+from models.telemetry import Frame, quality
+
+log = structlog.get_logger()
+
+_BAD_NODE_ID_INVALID = 0x80330000
+_NO_SUCH_NODE = (quality.BAD_NODE_ID_UNKNOWN, _BAD_NODE_ID_INVALID)
+
+
+class OpcuaDriver:
+    """The driver of one machine, by subscription or by polling.
+
+    By subscription, `read` returns once the server has told of changes, and after `interval_s` without frames
+    if it has not. By polling, a `read` is one bulk Read; what has not changed since the last is left out.
+    """
+
+    def __init__(self, settings: OpcuaMachineSettings) -> None:
+        self.interval_s: float | None = settings.interval_s if settings.mode == "poll" else None
+        self._settings = settings
+        self._session: OpcuaSession | None = None
+        self._news = News()
+        self._repeats = RepeatFilter()
+        self._pending: list[Observation] = []
+        self._unwatched: Sequence[str] = ()
+        self._probes = ProbeClock()
+        self._said: set[tuple[str, str]] = set()
+
+    async def connect(self) -> None:
+        """Open a session, find the nodes, begin the subscription; raise `NotConnected` with the reason."""
+        await self.close()
+        self._session = session = OpcuaSession(self._settings)
+        await session.open()
+        lost = self._resolve(session)
+        self._pending = [(name, time_ns(), None, quality.BAD_NODE_ID_UNKNOWN) for name in lost]
+        first = await session.read()
+        lost |= {name: "the server has no such node" for name, _, _, code in first if code in _NO_SUCH_NODE}
+        await self._explain_lost(session, lost)
+        if self.interval_s is None:
+            self._news = News()
+            await session.subscribe(self._news)
+            await self._watch(session, [name for name, *_ in first])
+
+    async def read(self) -> list[Frame]:
+        """Return what is new, with the server's own timestamps; raise `NotConnected` once it is gone."""
+        session = self._session
+        if session is None:
+            raise NotConnected(f"there is no connection to the OPC UA server at {self._settings.url}")
+        session.check_open()
+        fresh = await self._follow(session) if self.interval_s is None else await session.read()
+        pending, self._pending = self._pending, []
+        observations = pending + fresh
+        self._name_what_is_no_number(observations)
+        return gather_frames(self._repeats.keep_news(observations))
+
+    async def close(self) -> None:
+        """End the session, if there is one."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def _resolve(self, session: OpcuaSession) -> dict[str, str]:
+        """Find the namespaces of the tags' nodes; return why each tag without one has none."""
+        nodes: dict[str, Node] = {}
+        lost: dict[str, str] = {}
+        for tag in self._settings.tags:
+            node = tag.node
+            if node.uri is None and node.index:
+                uri = session.namespaces[node.index] if node.index < len(session.namespaces) else None
+                mend = (
+                    f"write nsu={uri} instead of ns={node.index}" if uri else "the server has no such index"
+                )
+                reason = f"{tag.node_id}: an index can shift when the server changes; {mend}"
+                self._say_once(tag.name, "namespace_by_index", reason)
+            try:
+                nodes[tag.name] = (find_namespace(node, session.namespaces), node.identifier)
+            except NamespaceMissing as error:
+                lost[tag.name] = str(error)
+        session.choose(nodes)
+        return lost
+
+    async def _explain_lost(self, session: OpcuaSession, lost: dict[str, str]) -> None:
+        """Say once per tag which node is not there, and which ones are that look like it."""
+        fresh = [tag for tag in self._settings.tags if (tag.name, "node_not_found") not in self._said]
+        if not any(tag.name in lost for tag in fresh):
+            return
+        existing = await session.list_variables()
+        for tag in fresh:
+            if tag.name in lost:
+                near = find_nearest(tag.node_id, existing)
+                mend = f"did you mean {' or '.join(near)}?" if near else "nothing there looks like it"
+                self._say_once(tag.name, "node_not_found", f"{tag.node_id}: {lost[tag.name]}; {mend}")
+
+    async def _follow(self, session: OpcuaSession) -> list[Observation]:
+        """Wait for the subscription's next news; now and then ask again for what was refused."""
+        if self._probes.is_due(monotonic()):
+            await self._watch(session, self._unwatched)
+        await self._news.wait(0 if self._pending else self._settings.interval_s, session.silence_s_max)
+        losses = self._news.take_losses()
+        if losses:
+            log.warning("values_lost", machine=str(self._settings.path), **losses)
+        return self._news.take()
+
+    async def _watch(self, session: OpcuaSession, names: Sequence[str]) -> None:
+        """Subscribe to tags; what the server refuses comes back as bad, and is tried again later."""
+        refused = await session.watch(names)
+        self._pending += [(name, time_ns(), None, code) for name, code in refused.items()]
+        self._unwatched = list(refused)
+        now_s = monotonic()
+        if not refused:
+            self._probes.reset()
+        elif self._probes.is_due(now_s):
+            self._probes.back_off(now_s)
+        else:
+            self._probes.begin(now_s)
+
+    def _name_what_is_no_number(self, observations: Iterable[Observation]) -> None:
+        for name, _, _, code in observations:
+            if code == quality.BAD_TYPE_MISMATCH:
+                self._say_once(
+                    name, "no_number", "the node holds text, an array or a structure; a tag is a number"
+                )
+
+    def _say_once(self, tag: str, event: str, reason: str) -> None:
+        if (tag, event) not in self._said:
+            self._said.add((tag, event))
+            log.warning(event, machine=str(self._settings.path), tag=tag, reason=reason)
