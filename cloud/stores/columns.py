@@ -13,7 +13,8 @@ import zstandard
 from numpy.typing import NDArray
 
 from cloud.stores import numbers
-from models.telemetry import Frame, quality
+from cloud.stores.readings import list_codes
+from models.telemetry import Frame
 
 COMPRESSION_LEVEL = 3
 PAYLOAD_BYTES_MAX = 1 << 30
@@ -86,19 +87,6 @@ def _encode_frame(frame: Frame, tag_numbers: Mapping[str, int]) -> bytes:
 @lru_cache(maxsize=256)
 def _layout(rows: int, tags: int, codes: int) -> struct.Struct:
     return struct.Struct(f"<III{tags}I{rows}q{rows * tags}d{codes}I")
-
-
-def list_codes(frame: Frame) -> list[tuple[int, int, int]]:
-    """Return (position of the tag, row, code) of readings that are not good; without number or code: bad."""
-    found = []
-    for position, (tag, column) in enumerate(frame.values.items()):
-        said = frame.quality.get(tag, {})
-        missing = {row for row, value in enumerate(column) if value is None or value != value}  # noqa: PLR0124
-        for row in sorted(missing | said.keys()):
-            code = said.get(row, quality.BAD)
-            if code != quality.GOOD or row in missing:
-                found.append((position, row, code or quality.BAD))
-    return found
 
 
 def group_frames(frames: Sequence[Frame], tag_numbers: Mapping[str, int]) -> list[Group]:

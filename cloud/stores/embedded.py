@@ -11,6 +11,7 @@ from cloud.stores.chunk_file import explain_errors, open_for_writing
 from cloud.stores.chunk_reader import EmbeddedReader
 from cloud.stores.columns import encode_frames, encode_groups, group_frames
 from cloud.stores.compaction import LEVEL_LARGE, Compaction, level_of
+from cloud.stores.readings import join_frames
 from models.settings import ConfigPath, Settings
 from models.telemetry import Frame, MachinePath
 
@@ -144,35 +145,6 @@ class EmbeddedWriter:
             if due is None:
                 return
             self._compaction.merge_run(connection, *due)
-
-
-def join_frames(frames: Sequence[Frame]) -> list[Frame]:
-    """Return the frames with neighbours of the same tags in one, where time goes on and all is good."""
-    if len(frames) < 2:
-        return list(frames)
-    runs: list[list[Frame]] = []
-    for frame in frames:
-        last = runs[-1][-1] if runs else None
-        if (
-            last is not None
-            and frame.timestamps
-            and last.timestamps
-            and frame.timestamps[0] > last.timestamps[-1]
-            and not frame.quality
-            and not last.quality
-            and frame.values.keys() == last.values.keys()
-        ):
-            runs[-1].append(frame)
-        else:
-            runs.append([frame])
-    return [run[0] if len(run) == 1 else _chain(run) for run in runs]
-
-
-def _chain(run: list[Frame]) -> Frame:
-    return Frame(
-        [instant for frame in run for instant in frame.timestamps],
-        {tag: [value for frame in run for value in frame.values[tag]] for tag in run[0].values},
-    )
 
 
 def _encode(frames: Sequence[Frame], tags: dict[str, int], count: int) -> bytes:

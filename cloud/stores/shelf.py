@@ -1,6 +1,11 @@
 """The list of stores: what `store:` in cloud.yaml may be."""
 
-from cloud.stores.embedded import EmbeddedStoreSettings
+from typing import Annotated
 
-StoreSettings = EmbeddedStoreSettings
+from pydantic import Field
+
+from cloud.stores.embedded import EmbeddedStoreSettings
+from cloud.stores.influxdb import InfluxdbStoreSettings
+
+StoreSettings = Annotated[EmbeddedStoreSettings | InfluxdbStoreSettings, Field(discriminator="kind")]
 """Each has `build_writer() -> StoreWriter` and `build_reader() -> StoreReader`. A new store: one line."""
