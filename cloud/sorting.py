@@ -1,0 +1,129 @@
+"""Sorts what came in: batches to store, repeats of what is settled, poison. Pure: no clock, no database."""
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from cloud.inbox import Delivery
+from cloud.ledger import Key, Settled
+from models.telemetry import (
+    Batch,
+    BatchRejected,
+    BatchTopic,
+    MachinePath,
+    StatusTopic,
+    TopicRejected,
+    count_values,
+    decode_batch,
+)
+
+TopicReader = Callable[[str], BatchTopic | StatusTopic | TopicRejected]
+Lookup = Callable[[Key, int], Settled | None]
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """A batch that is fit to be stored. The topic says whose it is; the payload agreed."""
+
+    delivery: Delivery
+    key: Key
+    sequence: int
+    machine: MachinePath
+    batch: Batch
+    values: int
+
+
+class Duplicate(msgspec.Struct, frozen=True):
+    """A batch that came again; `settled` says what became of it the first time."""
+
+    key: Key
+    sequence: int
+    settled: Settled
+
+
+class Poison(msgspec.Struct, frozen=True):
+    """A message that can never be stored; `key` and `sequence` when it says whose it is."""
+
+    delivery: Delivery
+    reason: str
+    gateway: str | None = None
+    key: Key | None = None
+    sequence: int = 0
+    values: int = 0
+
+
+class Sorted(msgspec.Struct, frozen=True):
+    """Everything of one drain, each message in exactly one list."""
+
+    accepted: list[Accepted]
+    duplicates: list[Duplicate]
+    poison: list[Poison]
+
+
+class _Header(msgspec.Struct, frozen=True):
+    """What a receipt needs; read from payloads that are otherwise refused."""
+
+    epoch: str
+    sequence: int
+
+
+_header_decoder = msgspec.json.Decoder(_Header)
+
+
+def sort_deliveries(deliveries: Sequence[Delivery], read_topic: TopicReader, look_up: Lookup) -> Sorted:
+    """Return `deliveries` sorted; a batch that comes twice among them is accepted once."""
+    found = Sorted([], [], [])
+    seen: set[tuple[Key, int]] = set()
+    for delivery in deliveries:
+        sorted_one = sort_delivery(delivery, read_topic)
+        if sorted_one.key is not None:
+            mark = (sorted_one.key, sorted_one.sequence)
+            settled = look_up(*mark)
+            if settled is None and mark in seen and isinstance(sorted_one, Accepted):
+                settled = "stored"
+            if settled is not None:
+                found.duplicates.append(Duplicate(*mark, settled))
+                continue
+            if isinstance(sorted_one, Accepted):
+                seen.add(mark)
+        if isinstance(sorted_one, Accepted):
+            found.accepted.append(sorted_one)
+        else:
+            found.poison.append(sorted_one)
+    return found
+
+
+def sort_delivery(delivery: Delivery, read_topic: TopicReader) -> Accepted | Poison:
+    """Decode one message and check that its payload agrees with its topic."""
+    topic = read_topic(delivery.message.topic)
+    if isinstance(topic, TopicRejected):
+        return Poison(delivery, str(topic))
+    assert isinstance(topic, BatchTopic)  # the ingester takes statuses out before
+    try:
+        batch = decode_batch(delivery.message.payload)
+    except BatchRejected as error:
+        return _bury(delivery, topic.gateway, str(error))
+    if batch.gateway != topic.gateway:
+        return _bury(
+            delivery,
+            topic.gateway,
+            f"the payload says gateway {batch.gateway!r} on the topic of {topic.gateway!r}: "
+            "give the gateway one name in its settings and at the broker",
+        )
+    key = (topic.gateway, batch.epoch)
+    values = count_values(batch.frames)
+    return Accepted(delivery, key, batch.sequence, topic.machine, batch, values)
+
+
+def _bury(delivery: Delivery, gateway: str, reason: str) -> Poison:
+    """Return the poison, with the (epoch, sequence) to receipt when the payload gives them.
+
+    The receipt goes to the topic's gateway, which sent it, whatever name the payload claims.
+    """
+    try:
+        header = _header_decoder.decode(delivery.message.payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Poison(delivery, reason, gateway)
+    fits = header.epoch.isascii() and header.epoch.isalnum() and len(header.epoch) <= 64
+    if not fits or not 1 <= header.sequence <= 2**53:
+        return Poison(delivery, reason, gateway)
+    return Poison(delivery, reason, gateway, (gateway, header.epoch), header.sequence)
