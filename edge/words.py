@@ -17,7 +17,7 @@ def describe_span(seconds: float) -> str:
     for size, unit in _SPAN_STEPS:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
 def describe_room(used_bytes: int, bytes_max: int, bytes_per_s: float) -> str:

@@ -1,10 +1,83 @@
-"""`forewarn edge ...`."""
+"""`forewarn edge ...`: run the edge agent, check its settings, read its machines, look into its outbox."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from edge.settings import EdgeSettings
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+outbox_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(outbox_app, name="outbox")
+
+SettingsFile = Annotated[Path, typer.Argument(metavar="FILE", help="the settings, edge.yaml")]
 
 
 @app.callback()
 def edge() -> None:
     """What runs beside the machines."""
+
+
+@outbox_app.callback()
+def outbox() -> None:
+    """What waits on this gateway until the cloud has it."""
+
+
+@app.command("run")
+def run(
+    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="the settings, edge.yaml")],
+    log_format: Annotated[str, typer.Option("--log-format", help="auto, text or json")] = "auto",
+) -> None:
+    """Read the machines and carry their values to the cloud, until told to stop."""
+    from edge.agent import run_edge
+    from forewarn.logs import set_up_logs
+
+    settings = _load(config)
+    set_up_logs("json" if log_format == "json" else "text" if log_format == "text" else "auto")
+    run_edge(settings)
+
+
+@app.command("check")
+def check(file: SettingsFile) -> None:
+    """Check the settings without touching a machine; exit 3 with every mistake."""
+    from edge.reports import describe_settings
+
+    typer.echo(describe_settings(_load(file)))
+
+
+@app.command("read")
+def read(
+    file: SettingsFile,
+    machine: Annotated[str | None, typer.Option(metavar="PATH", help="only this machine")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object per tag")] = False,
+) -> None:
+    """Read every machine once and show its tags; exit 1 when a machine or a tag cannot be read."""
+    import asyncio
+    import time
+
+    from edge.reading import pick_machines, read_machines
+    from edge.reports import describe_readings, encode_readings
+
+    readings = asyncio.run(read_machines(pick_machines(_load(file), machine)))
+    now_ns = time.time_ns()
+    typer.echo(encode_readings(readings, now_ns) if as_json else describe_readings(readings, now_ns))
+    raise typer.Exit(0 if all(reading.is_good for reading in readings) else 1)
+
+
+@outbox_app.command("show")
+def show_outbox(file: SettingsFile) -> None:
+    """Show what waits in the outbox, also while the agent runs."""
+    from edge.outbox_glance import glance
+    from edge.reports import describe_outbox
+
+    settings = _load(file)
+    typer.echo(describe_outbox(glance(settings.outbox.path), settings.outbox.bytes_max))
+
+
+def _load(file: Path) -> "EdgeSettings":
+    from edge.settings import EdgeSettings
+    from models.settings import load_settings
+
+    return load_settings(file, EdgeSettings)

@@ -1,0 +1,99 @@
+"""Reads machines once, for a person who wants to see their values: no outbox, no broker."""
+
+import asyncio
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+import msgspec
+
+from edge.drivers import Driver, NotConnected
+from edge.drivers.shelf import MachineSettings
+from edge.settings import EdgeSettings
+from models.errors import ForewarnError
+from models.telemetry import Frame, Value, quality
+
+CONNECT_TIMEOUT_S = 15.0
+READ_TIMEOUT_S = 10.0
+NEWS_S = 5.0
+
+
+class UnknownMachine(ForewarnError):
+    """The settings have no machine of that path: say one that they have."""
+
+    exit_code = 3
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """The newest value of one tag; `timestamp` is None where nothing came, and `reason` says why."""
+
+    machine: str
+    tag: str
+    unit: str
+    value: Value = None
+    quality: int = quality.BAD_WAITING_FOR_INITIAL_DATA
+    timestamp: int | None = None
+    reason: str = ""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether there is a value, and a good one."""
+        return self.value is not None and quality.is_good(self.quality)
+
+
+def pick_machines(settings: EdgeSettings, path: str | None) -> list[MachineSettings]:
+    """Return all machines, or the one at `path`; raise `UnknownMachine`."""
+    if path is None:
+        return list(settings.machines)
+    known = {str(machine.path): machine for machine in settings.machines}
+    if path not in known:
+        near = get_close_matches(path, known, n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(sorted(known))}."
+        raise UnknownMachine(f"the settings have no machine {path!r}. {hint}")
+    return [known[path]]
+
+
+async def read_machines(machines: Sequence[MachineSettings]) -> list[Reading]:
+    """Return the newest value of every tag, machine by machine; they are read at the same time."""
+    found = await asyncio.gather(*(_read_machine(machine) for machine in machines))
+    return [reading for readings in found for reading in readings]
+
+
+async def _read_machine(machine: MachineSettings) -> list[Reading]:
+    path, units = str(machine.path), {tag.name: tag.unit for tag in machine.tags}
+    driver = machine.build()
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            await driver.connect()
+        newest = await _read_newest(driver, set(units))
+    except (NotConnected, TimeoutError) as error:
+        reason = str(error) or f"no answer within {CONNECT_TIMEOUT_S:g} s: check the address"
+        silent = quality.BAD_NO_COMMUNICATION
+        return [Reading(path, tag, unit, quality=silent, reason=reason) for tag, unit in units.items()]
+    finally:
+        await driver.close()
+    return [Reading(path, tag, unit, *newest.get(tag, ())) for tag, unit in units.items()]
+
+
+async def _read_newest(driver: Driver, tags: set[str]) -> dict[str, tuple[Value, int, int]]:
+    """Return (value, quality, timestamp) of each tag: of one poll, or of a subscription's first news."""
+    newest: dict[str, tuple[Value, int, int]] = {}
+    if driver.interval_s is not None:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            _keep_newest(newest, await driver.read())
+        return newest
+    try:
+        async with asyncio.timeout(NEWS_S):
+            while tags - newest.keys():
+                _keep_newest(newest, await driver.read())
+    except TimeoutError:
+        pass  # what did not come in time is shown as waiting for its first value
+    return newest
+
+
+def _keep_newest(newest: dict[str, tuple[Value, int, int]], frames: list[Frame]) -> None:
+    for frame in frames:
+        row = len(frame.timestamps) - 1
+        for tag, column in frame.values.items():
+            unknown = quality.BAD if column[row] is None else quality.GOOD
+            code = frame.quality.get(tag, {}).get(row, unknown)
+            newest[tag] = (column[row], code, frame.timestamps[row])

@@ -1,0 +1,110 @@
+"""What the commands print: settings, readings and outboxes as text for a person, or as JSON."""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from edge.outbox_glance import Glance
+from edge.reading import Reading
+from edge.settings import EdgeSettings
+from edge.words import describe_bytes, describe_span
+from models.telemetry import quality
+
+
+def describe_settings(settings: EdgeSettings) -> str:
+    """Return a summary of what the agent would do."""
+    tags = sum(len(machine.tags) for machine in settings.machines)
+    outbox = settings.outbox
+    lines = [
+        f"gateway {settings.gateway}, namespace {settings.namespace}",
+        f"broker {settings.broker.address}, {'TLS' if settings.broker.tls else 'no TLS'}",
+        f"outbox {outbox.path}, {describe_bytes(outbox.bytes_max)} at most, "
+        f"written every {describe_span(outbox.flush_s)}",
+        f"{len(settings.machines)} machines, {tags} tags:",
+    ]
+    rows = [
+        (
+            str(machine.path),
+            machine.kind,
+            f"{len(machine.tags)} tags",
+            "as news comes" if _is_subscription(machine) else f"every {describe_span(machine.interval_s)}",
+        )
+        for machine in settings.machines
+    ]
+    return "\n".join([*lines, *(f"  {line}" for line in _align(rows)), "the settings are right"])
+
+
+def describe_readings(readings: Sequence[Reading], now_ns: int) -> str:
+    """Return a table of the readings, and beneath it why machines could not be read."""
+    rows = [("machine", "tag", "value", "unit", "quality", "age")]
+    rows += [
+        (
+            reading.machine,
+            reading.tag,
+            "-" if reading.value is None else f"{reading.value:.6g}",
+            reading.unit,
+            quality.describe(reading.quality),
+            "-" if reading.timestamp is None else describe_span(max(0, now_ns - reading.timestamp) / 1e9),
+        )
+        for reading in readings
+    ]
+    reasons = dict.fromkeys(f"{reading.machine}: {reading.reason}" for reading in readings if reading.reason)
+    return "\n".join([*_align(rows), *reasons])
+
+
+def encode_readings(readings: Sequence[Reading], now_ns: int) -> str:
+    """Return one JSON object per line and reading."""
+    return "\n".join(
+        msgspec.json.encode(
+            {
+                "machine": reading.machine,
+                "tag": reading.tag,
+                "value": reading.value,
+                "unit": reading.unit,
+                "quality": quality.describe(reading.quality),
+                "timestamp": reading.timestamp,
+                "age_s": None if reading.timestamp is None else (now_ns - reading.timestamp) / 1e9,
+                "reason": reading.reason,
+            }
+        ).decode()
+        for reading in readings
+    )
+
+
+def describe_outbox(seen: Glance, bytes_max: int) -> str:
+    """Return what waits in an outbox, by machine, and what was dropped."""
+    size = sum(machine.size for machine in seen.machines)
+    values = sum(machine.values for machine in seen.machines)
+    lines = [
+        f"{seen.path}: gateway {seen.gateway}, epoch {seen.epoch}",
+        f"written so far: {seen.sequence_last} batches, {seen.values_total} values",
+        f"waiting for their receipt: {values} values, "
+        f"{describe_bytes(size)} of {describe_bytes(bytes_max)} ({size / bytes_max:.1%})",
+    ]
+    rows = [
+        (
+            machine.machine,
+            f"{machine.batches} batches",
+            f"{machine.values} values",
+            describe_bytes(machine.size),
+            f"oldest {describe_span(max(0, time.time_ns() - machine.oldest_ns) / 1e9)}",
+        )
+        for machine in seen.machines
+    ]
+    dropped = [
+        f"dropped: batches {gone.first} to {gone.last}, {gone.values} values: {gone.reason}"
+        for gone in seen.dropped
+    ]
+    return "\n".join([*lines, *(f"  {line}" for line in _align(rows)), *dropped])
+
+
+def _is_subscription(machine: object) -> bool:
+    return getattr(machine, "mode", "poll") == "subscription"
+
+
+def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
