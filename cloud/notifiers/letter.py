@@ -52,6 +52,7 @@ class Facts(msgspec.Struct, frozen=True):
     machine: str
     headline: str
     lead: str
+    opening: str
     since: str
     lasted: str
     sureness: str
@@ -96,14 +97,15 @@ def write_subject(alert: Alert, occasion: Occasion, card: MachineCard) -> str:
 
 def gather_facts(alert: Alert, occasion: Occasion, card: MachineCard, *, link: str, missing: str) -> Facts:
     """Return what the letter says, every word from a machine on one line and printable."""
-    title = clean(card.title)
+    title, lead = clean(card.title), clean(f"{alert.summary}.", chars_max=1000)
     return Facts(
         occasion=occasion,
         kind=alert.kind,
         machine_title=title,
         machine=str(alert.machine),
         headline=_headline(alert, occasion),
-        lead=clean(f"{alert.summary}.", chars_max=1000),
+        lead=lead,
+        opening=_write_opening(alert, occasion, lead),
         since=say_time(alert.raised_ns),
         lasted=say_duration((alert.cleared_ns - alert.raised_ns) / 1e9) if alert.cleared_ns else "",
         sureness=_sureness(alert) if alert.kind == "machine" else "",
@@ -127,15 +129,35 @@ def _headline(alert: Alert, occasion: Occasion) -> str:
         return "Back to normal"
     if alert.kind == "tag":
         return "A sensor cannot be believed"
-    return f"Looks like: {clean(alert.cause)}" if alert.cause else "Not behaving as it used to"
+    if not alert.cause:
+        return "Does not behave as it used to"
+    return f"Looks like {alert.cause[:1].lower()}{clean(alert.cause[1:])}"
+
+
+def _write_opening(alert: Alert, occasion: Occasion, lead: str) -> str:
+    if occasion == "cleared":
+        return (
+            f"The readings fit together again as they do when the machine is healthy. The alert was: {lead}"
+        )
+    if alert.kind == "tag":
+        return f"{lead} The machine itself is watched on with its other tags."
+    if occasion == "escalated":
+        return (
+            "So far only a sensor looked faulty. Now the other readings show that the machine itself "
+            "does not behave as it used to."
+        )
+    return (
+        "Its readings no longer fit together as they did when the machine was healthy. "
+        "A fixed limit need not be passed for that."
+    )
 
 
 def _sureness(alert: Alert) -> str:
     """Return how far above its limit the score was, and what that means for trust."""
     ratio = alert.score / alert.limit if alert.limit > 0 else float("inf")
     score, limit = say_number(alert.score), say_number(alert.limit)
-    word = "Clear" if ratio >= 2 else "Distinct" if ratio >= 1.3 else "Early and weak"
-    return f"{word}: the score was {score}, its limit is {limit} ({ratio:.1f} times)"
+    word = "clear" if ratio >= 2 else "distinct" if ratio >= 1.3 else "early and faint"
+    return f"{word}, {ratio:.1f} times the limit (score {score}, limit {limit})"
 
 
 def _list_readings(alert: Alert, card: MachineCard) -> list[Reading]:

@@ -60,7 +60,7 @@ def gather_request(alert: Alert, card: MachineCard, reader: StoreReader) -> Plot
     if "score" in score.values and "limit" in score.values:
         times, values = _column(score, "score")
         limit_times, limits = _column(score, "limit")
-        panels.append(Panel("Score", "score", times, values, "limit", limit_times, limits))
+        panels.append(Panel("Score", "score", times, values, "limit", limit_times, limits, shade="above"))
     return PlotRequest(alert.raised_ns / 1e9, panels)
 
 
