@@ -8,6 +8,7 @@ from typing import Any
 
 from edge.simulator.modbus_server import FloatRegisters, ModbusServer
 from edge.simulator.opcua_server import OpcuaServer
+from edge.simulator.pace import wait
 from edge.simulator.plant import PlantSettings, label_faults
 from edge.simulator.sections import Section, list_edge_machines
 from edge.simulator.simulation import Simulation, begin
@@ -52,7 +53,7 @@ class LivePlant:
             await self._open()
             while not stop.is_set():
                 await self._follow_clock()
-                await _wait(stop, self._find_pause_s())
+                await wait(stop, self._find_pause_s())
         finally:
             await self._close()
 
@@ -114,10 +115,3 @@ class LivePlant:
             await self._modbus.stop()
         if self._opcua is not None:
             await self._opcua.stop()
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return

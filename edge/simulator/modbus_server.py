@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 from pymodbus.constants import ExcCodes
+from pymodbus.pdu import ModbusPDU
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
@@ -21,8 +22,11 @@ class Registers(Protocol):
     def count(self) -> int:
         """How many registers there are."""
 
-    def read(self, address: int, count: int) -> Sequence[int] | None:
-        """Return all registers (not only those asked for), or None when the unit is busy."""
+    def read(self, address: int, transaction: int) -> Sequence[int] | None:
+        """Return all registers (not only those from `address` on), or None when the unit is busy.
+
+        `transaction` is the number that the client gave its request; a request sent again has the same.
+        """
 
 
 class FloatRegisters:
@@ -42,7 +46,7 @@ class FloatRegisters:
         packed = struct.pack(f">{len(self._tags)}f", *(values[tag] for tag in self._tags))
         self._words = struct.unpack(f">{self.count}H", packed)
 
-    def read(self, address: int, count: int) -> Sequence[int]:  # noqa: ARG002  # the same words for every request
+    def read(self, address: int, transaction: int) -> Sequence[int]:  # noqa: ARG002  # the same words for every request
         """Return the words of the latest values."""
         return self._words
 
@@ -55,12 +59,15 @@ class ModbusServer:
         self.port = port
         self._units = units
         self._server: ModbusTcpServer | None = None
+        self._transaction = 0
 
     async def start(self) -> None:
         """Listen; raise `PortTaken`."""
         check_port(self.port, self._port_option)
-        devices = [_make_device(unit_id, registers) for unit_id, registers in self._units.items()]
-        server = ModbusTcpServer([*devices, _make_absent_device()], address=(HOST, self.port))
+        devices = [self._make_device(unit_id, registers) for unit_id, registers in self._units.items()]
+        server = ModbusTcpServer(
+            [*devices, _make_absent_device()], address=(HOST, self.port), trace_pdu=self._note_request
+        )
         try:
             await server.serve_forever(background=True)
         except RuntimeError as error:
@@ -82,26 +89,30 @@ class ModbusServer:
         if self._server is not None:
             await self._server.shutdown()  # type: ignore[no-untyped-call]  # pymodbus
 
+    def _make_device(self, unit_id: int, registers: Registers) -> SimDevice:
+        async def answer(
+            function_code: int,
+            _start_address: int,
+            address: int,
+            _count: int,
+            current_registers: list[int],
+            _set_values: list[int] | list[bool] | None,
+        ) -> ExcCodes | None:
+            if function_code != READ_HOLDING:
+                return ExcCodes.ILLEGAL_FUNCTION
+            words = registers.read(address, self._transaction)
+            if words is None:
+                return ExcCodes.DEVICE_BUSY
+            current_registers[: len(words)] = words
+            return None
 
-def _make_device(unit_id: int, registers: Registers) -> SimDevice:
-    async def answer(
-        function_code: int,
-        _start_address: int,
-        address: int,
-        count: int,
-        current_registers: list[int],
-        _set_values: list[int] | list[bool] | None,
-    ) -> ExcCodes | None:
-        if function_code != READ_HOLDING:
-            return ExcCodes.ILLEGAL_FUNCTION
-        words = registers.read(address, count)
-        if words is None:
-            return ExcCodes.DEVICE_BUSY
-        current_registers[: len(words)] = words
-        return None
+        cells = SimData(0, values=[0] * registers.count, datatype=DataType.REGISTERS)
+        return SimDevice(unit_id, [cells], action=answer)
 
-    cells = SimData(0, values=[0] * registers.count, datatype=DataType.REGISTERS)
-    return SimDevice(unit_id, [cells], action=answer)
+    def _note_request(self, is_answer: bool, pdu: ModbusPDU) -> ModbusPDU:  # pymodbus calls it so
+        if not is_answer:
+            self._transaction = pdu.transaction_id
+        return pdu
 
 
 def _make_absent_device() -> SimDevice:

@@ -127,9 +127,7 @@ class OpcuaServer:
         """Give the machine's tags values observed at `timestamp_ns`; None is `BadNoData`."""
         observed = _EPOCH + timedelta(microseconds=timestamp_ns // 1000)
         for tag, value in values.items():
-            await self._server.write_attribute_value(
-                self._nodes[machine, tag], _make_data_value(value, observed)
-            )
+            await self._server.write_attribute_value(self._nodes[machine, tag], _stamp_value(value, observed))
 
     def count_watched(self, machine: str) -> int:
         """Return how many of the machine's tags some client has subscribed to."""
@@ -163,7 +161,7 @@ class OpcuaServer:
         await self._server.stop()
 
 
-def _make_data_value(value: float | None, observed: ua.DateTime) -> ua.DataValue:
+def _stamp_value(value: float | None, observed: ua.DateTime) -> ua.DataValue:
     if value is None:
         return ua.DataValue(
             Value=ua.Variant(None, ua.VariantType.Null),
