@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.anomaly.features import Mask, Matrix
+from models.anomaly.features import Matrix
 from models.anomaly.grid import GridRows
 from models.telemetry import Frame, Value, quality
 
@@ -44,7 +44,12 @@ class GridRing:
                 continue
             self.too_old_total += int(len(stamps) - inside.sum())
             samples, codes = read_column(values, frame.quality.get(tag, {}))
-            self._store(column, places, stamps, samples, codes, inside)
+            known = self._stamps[np.where(inside, places, 0), column]
+            newer = inside & (stamps >= known)
+            # Timestamps ascend within a frame: numpy keeps the last of repeated places, the newest.
+            self._values[places[newer], column] = samples[newer]
+            self._bad[places[newer], column] = codes[newer]
+            self._stamps[places[newer], column] = stamps[newer]
 
     def read(self, last_row: int, rows: int) -> GridRows:
         """Return the `rows` rows up to `last_row`, fewer where the ring begins later."""
@@ -56,24 +61,8 @@ class GridRing:
             return self.read(last_row, rows)
         return GridRows(self._first + start, self._values[start:stop].copy(), self._bad[start:stop].copy())
 
-    def _store(
-        self,
-        column: int,
-        places: NDArray[np.int64],
-        stamps: NDArray[np.int64],
-        samples: NDArray[np.float64],
-        codes: NDArray[np.uint32],
-        inside: Mask,
-    ) -> None:
-        known = self._stamps[np.where(inside, places, 0), column]
-        newer = inside & (stamps >= known)
-        # Timestamps ascend within a frame: with repeated places numpy keeps the last, which is the newest.
-        self._values[places[newer], column] = samples[newer]
-        self._bad[places[newer], column] = codes[newer]
-        self._stamps[places[newer], column] = stamps[newer]
-
     def _make_room(self, oldest: int, newest: int) -> None:
-        """Let go of the oldest rows so that `newest` has a row; the first frame decides where the ring begins."""
+        """Let go of the oldest rows so that `newest` has one; the first frame decides where it all begins."""
         if self._first is None:
             self._first = max(oldest, newest - self._rows_min + 1)
         beyond = newest - self._first - self._rows + 1

@@ -1,6 +1,7 @@
 """One machine under watch: its bundle, its ring, and what there is to say about its new rows."""
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -8,14 +9,15 @@ import numpy as np
 
 from cloud.observations import Contribution, Observation
 from cloud.rings import GridRing
-from cloud.stores import Block, Table
+from cloud.stores import Block, Measurement, Table
 from models.anomaly.bundle import Bundle
+from models.anomaly.features import Matrix
 from models.anomaly.grid import NS_PER_S, step_ns
 from models.anomaly.judging import Verdict, count_reach, judge_rows, span_reach_ns
 from models.telemetry import Frame, MachinePath, Value
 
 JUDGED_ROWS_MAX = 600
-"""More rows than this falling due at once (a long stall) are not judged one by one; the oldest are skipped."""
+"""When more rows than this fall due at once (after a long stall), the oldest of them are not judged."""
 
 
 class WatchedMachine:
@@ -38,14 +40,20 @@ class WatchedMachine:
         self._judged_ns = 0
 
     @property
+    def has_begun(self) -> bool:
+        """Whether it has said anything since the watcher started."""
+        return self._judged_ns > 0
+
+    @property
     def reach_ns(self) -> int:
         """How far back a verdict looks."""
         return span_reach_ns(self.bundle) if self.bundle else 0
 
     def take_charge(self, bundle: Bundle) -> None:
-        """Let `bundle` judge from now on, with an empty ring: `warm_up` fills it."""
+        """Let `bundle` judge what comes from now on, with an empty ring: `warm_up` fills it."""
         self.bundle = bundle
         self.trouble = ""
+        self._judged_ns = max(self._judged_ns, self.newest_ns)
         self.empty()
 
     def empty(self) -> None:
@@ -60,18 +68,13 @@ class WatchedMachine:
             return
         for frame in _make_frames(table):
             self._ring.put(frame)
-        self._judged_ns = max(self._judged_ns, int(table.timestamps[-1]))
-        self.newest_ns = max(self.newest_ns, int(table.timestamps[-1]))
 
     def put(self, frames: Sequence[Frame]) -> None:
         """Take new frames, in any order."""
         for frame in frames:
-            first, last = frame.timestamps[0], frame.timestamps[-1]
-            if self._judged_ns == 0:
-                self._judged_ns = first
-            if last <= self._judged_ns:
-                self.late_total += len(frame.timestamps)
-            self.newest_ns = max(self.newest_ns, last)
+            self._judged_ns = self._judged_ns or frame.timestamps[0]
+            self.late_total += bisect_right(frame.timestamps, self._judged_ns - 1)
+            self.newest_ns = max(self.newest_ns, frame.timestamps[-1])
             if self._ring is not None:
                 self._ring.put(frame)
 
@@ -136,7 +139,10 @@ def make_blocks(machine: MachinePath, verdict: Verdict) -> list[Block]:
         "limit": [verdict.limit] * len(times),
         "coverage": judgement.coverage[judged].tolist(),
     }
-    tables = {"expected": judgement.expected[judged], "contribution": judgement.sigma[judged]}
+    tables: dict[Measurement, Matrix] = {
+        "expected": judgement.expected[judged],
+        "contribution": judgement.sigma[judged],
+    }
     blocks = [Block("score", machine, [Frame(times, scores)])]
     for measurement, table in tables.items():
         columns: dict[str, list[Value]] = {
@@ -145,7 +151,7 @@ def make_blocks(machine: MachinePath, verdict: Verdict) -> list[Block]:
         }
         kept = {tag: values for tag, values in columns.items() if values.count(None) < len(values)}
         if kept:
-            blocks.append(Block(measurement, machine, [Frame(times, kept)]))  # type: ignore[arg-type]  # a key is a plain str to mypy
+            blocks.append(Block(measurement, machine, [Frame(times, kept)]))
     return blocks
 
 
@@ -158,6 +164,6 @@ def _make_frames(table: Table) -> list[Frame]:
         places = np.flatnonzero(spoken)
         if len(places):
             marks = {} if codes is None else {n: int(codes[place]) for n, place in enumerate(places)}
-            samples = [None if math.isnan(value) else value for value in values[places].tolist()]
+            samples: list[Value] = [None if math.isnan(value) else value for value in values[places].tolist()]
             frames.append(Frame(table.timestamps[places].tolist(), {tag: samples}, {tag: marks}))
     return frames

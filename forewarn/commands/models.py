@@ -1,10 +1,85 @@
-"""`forewarn models ...`."""
+"""`forewarn models ...`: train, show and try models, from files."""
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from forewarn.commands.train import describe_card, limit_threads
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+TableFile = Annotated[
+    Path, typer.Argument(metavar="FILE.csv", help="A time column first, then one column per tag.")
+]
+BundleFolder = Annotated[Path, typer.Option("--bundle", metavar="DIR", help="The folder of the bundle.")]
 
 
 @app.callback()
 def models() -> None:
     """Train and judge models."""
+
+
+@app.command()
+def train(
+    file: TableFile,
+    bundle: BundleFolder,
+    machine: Annotated[str, typer.Option("--machine", help="site/area/line/machine")] = "file/file/file/file",
+    columns: Annotated[
+        str | None, typer.Option("--columns", help="The tags, parted by commas; all columns if not said.")
+    ] = None,
+    rows: Annotated[int | None, typer.Option("--rows", help="Learn from the first rows only.")] = None,
+    grid_s: Annotated[
+        float | None, typer.Option("--grid-s", help="Step of the grid; the file's own step if not said.")
+    ] = None,
+    base_rows: Annotated[int, typer.Option("--base-rows", help="Rows of the shortest window.")] = 5,
+) -> None:
+    """Learn what normal is from a file in which the machine runs well."""
+    limit_threads()
+    import time
+
+    from models.anomaly.bundle import save_bundle
+    from models.anomaly.tables import find_step_s, read_table
+    from models.anomaly.training import train_bundle
+    from models.telemetry import MachinePath
+
+    path = MachinePath.parse(machine)
+    table = read_table(file, [name.strip() for name in columns.split(",")] if columns else None)
+    table = table.head(rows) if rows else table
+    trained = train_bundle(
+        str(path),
+        table.timestamps,
+        table.values,
+        {},
+        grid_s=grid_s or find_step_s(table),
+        trained_ns=time.time_ns(),
+        base_rows=base_rows,
+    )
+    folder = save_bundle(bundle, trained)
+    typer.echo(describe_card(trained.card))
+    typer.echo(f"  kept in {folder}")
+
+
+@app.command()
+def show(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of a bundle.")]) -> None:
+    """Say what a bundle is and where it comes from."""
+    limit_threads()
+    from models.anomaly.bundle import find_bundle, load_bundle
+
+    typer.echo(describe_card(load_bundle(find_bundle(bundle)).card))
+
+
+@app.command()
+def score(
+    file: TableFile,
+    bundle: BundleFolder,
+    every: Annotated[bool, typer.Option("--all", help="Print every row, not only changes.")] = False,
+) -> None:
+    """Judge a file with a bundle: one line of CSV per row (time, score, limit, strange, tags to blame)."""
+    limit_threads()
+    from models.anomaly.bundle import find_bundle, load_bundle
+    from models.anomaly.tables import read_table, score_table
+
+    loaded = load_bundle(find_bundle(bundle))
+    for line in score_table(loaded, read_table(file, None), every=every):
+        typer.echo(line)

@@ -98,15 +98,35 @@ def save_bundle(root: Path, bundle: Bundle) -> Path:
     return folder
 
 
+def find_bundle(place: Path) -> Path:
+    """Return the bundle that a person means by `place`: a bundle, a machine's folder, or a root with one machine."""
+    if (place / CARD).is_file():
+        return place
+    homes = (
+        [place] if (place / CURRENT).is_file() else [pointer.parent for pointer in place.glob(f"*/{CURRENT}")]
+    )
+    if len(homes) != 1:
+        names = ", ".join(sorted(home.name for home in homes)) or "none"
+        raise BundleMissing(f"{place}: name one bundle; the machines with a bundle there are: {names}")
+    return _follow_pointer(homes[0])
+
+
 def find_current(root: Path, machine: MachinePath) -> Path:
     """Return the folder of the machine's current bundle; raise `BundleMissing` or `BundleDamaged`."""
     home = locate_machine(root, machine)
     try:
-        name = (home / CURRENT).read_text(encoding="utf-8").strip()
+        return _follow_pointer(home)
     except FileNotFoundError as error:
         raise BundleMissing(
             f"{machine} has no model yet: train one with `forewarn cloud train --machine {machine}`"
         ) from error
+
+
+def _follow_pointer(home: Path) -> Path:
+    try:
+        name = (home / CURRENT).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise BundleDamaged(f"{home / CURRENT}: cannot be read ({error})") from error
     if not name or name != Path(name).name or name.startswith("."):

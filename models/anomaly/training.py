@@ -62,7 +62,7 @@ def train_bundle(
         last_ns=int(timestamps[-1]),
         trained_ns=trained_ns,
         rows=len(rows),
-        limit=set_limit(fitted.held_out_, windows.longest),
+        limit=set_limit(fitted.held_out_, windows.longest, base_rows),
         seed=0,
         versions={"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
         training_sha256=_hash_rows(rows),

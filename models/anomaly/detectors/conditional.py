@@ -4,14 +4,14 @@ from typing import Self
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from models.anomaly.blocks import split_blocks
 from models.anomaly.detectors import Arrays, Judgement, TrainingRejected
+from models.anomaly.detectors.blame import group_rows, spread_blame
 from models.anomaly.detectors.linear import Layout, Operators, estimate_drift, make_operators
 from models.anomaly.features import Mask, Matrix, Vector, Windows, compute_features, plan_windows
 
-FOLDS = 5
+FOLDS = 10
 FIT_ROWS_MIN = 40
 FIT_ROWS_MAX = 60_000
 CHUNK_ROWS = 4096
@@ -62,9 +62,9 @@ class ConditionalDetector:
         residuals, distances = self._hold_out(features, usable, -(-self.windows.longest // stride))
         self._store(self._learn(features[usable]))
         own_residuals, own_distances = _apply(features[usable], self._moments(), self._operators_for(None))
-        self.residual_scale_ = np.sqrt((residuals**2).mean(axis=0))
-        held_out_rms = _rms(residuals / self.residual_scale_)
-        self.residual_unit_ = _unit(_rms(own_residuals / self.residual_scale_), held_out_rms)
+        self.inflation_ = np.sqrt((residuals**2).mean(axis=0))
+        held_out_rms = _rms(residuals / self.inflation_)
+        self.residual_unit_ = _unit(_rms(own_residuals / self.inflation_), held_out_rms)
         self.distance_unit_ = _unit(own_distances, distances)
         self.held_out_ = self._join(held_out_rms, distances)
         return self
@@ -110,7 +110,7 @@ class ConditionalDetector:
         return compute_features(standardised, self.windows, self.spread_floor_).reshape(len(values), -1)
 
     def _learn(self, features: Matrix) -> Moments:
-        from models.anomaly.covariance import shrink_covariance  # noqa: PLC0415  # scoring lives without it
+        from models.anomaly.covariance import shrink_covariance  # scoring lives without it
 
         if len(features) < FIT_ROWS_MIN:
             raise TrainingRejected(
@@ -157,20 +157,32 @@ class ConditionalDetector:
         tags = len(self.centre_)
         usable: Mask = ~np.asarray(np.isnan(features.reshape(len(features), -1, tags)).any(axis=1))
         score = np.full(len(features), np.nan)
-        residuals = np.full((len(features), tags), np.nan)
-        for mask, rows in _group_rows(usable):
+        sigma = np.full((len(features), tags), np.nan)
+        distance = np.full((len(features), tags), np.nan)
+        for mask, rows in group_rows(usable):
             if mask.mean() >= COVERAGE_MIN:
-                score[rows], residuals[np.ix_(rows, mask)] = self._judge_alike(features[rows], mask)
+                score[rows] = self._score_alike(features[rows], mask)
+                sigma[rows], distance[rows] = spread_blame(features[rows], mask, self._regress)
         seen = features[:, :tags] * self.scale_ + self.centre_
-        expected = seen - residuals * self.feature_scale_[:tags] * self.scale_
-        return score, usable.mean(axis=1), seen, expected, residuals / self.residual_scale_[:tags]
+        expected = seen - distance * self.feature_scale_[:tags] * self.scale_
+        return score, usable.mean(axis=1), seen, expected, sigma
 
-    def _judge_alike(self, features: Matrix, mask: Mask) -> tuple[Vector, Matrix]:
-        """Return scores and the shortest mean's residuals of rows that have the same usable tags."""
+    def _score_alike(self, features: Matrix, mask: Mask) -> Vector:
+        """Return the scores of rows that have the same usable tags."""
+        residuals, distances = _apply(features, self._moments(), self._operators_for(mask))
+        return self._join(
+            _rms(residuals / self.inflation_.reshape(-1, len(mask))[:, mask].ravel()), distances
+        )
+
+    def _regress(self, features: Matrix, mask: Mask) -> tuple[Matrix, Matrix]:
+        """Return the shortest mean's residuals in sigmas and in features' units, NaN outside `mask`."""
         operators = self._operators_for(mask)
-        residuals, distances = _apply(features, self._moments(), operators)
-        scales = self.residual_scale_.reshape(-1, len(mask))[:, mask].ravel()
-        return self._join(_rms(residuals / scales), distances), residuals[:, : len(operators.kept)]
+        kept = len(operators.kept)
+        residuals = np.full((2, len(features), len(mask)), np.nan)
+        shortest, _ = _apply(features, self._moments(), operators)
+        residuals[0][:, mask] = shortest[:, :kept] / self.inflation_[: len(mask)][mask]
+        residuals[1][:, mask] = shortest[:, :kept] * operators.spread[:kept]
+        return residuals[0], residuals[1]
 
     def _join(self, residual: Vector, distance: Vector) -> Vector:
         """Return the members' joint score: log-mean-exp of their logarithms, turned back."""
@@ -188,10 +200,11 @@ def _make_operators(moments: Moments, layout: Layout, usable: Mask | None) -> Op
 
 
 def _apply(features: Matrix, moments: Moments, operators: Operators) -> tuple[Matrix, Vector]:
-    """Return conditional residuals (rows, targets * kept) and distances (rows,), in standardised units."""
+    """Return conditional residuals (rows, targets * kept) in model sigmas, and distances (rows,)."""
     kept = operators.columns
     rows = (features[:, kept] - moments.mean[kept]) / moments.scale[kept]
-    return rows @ operators.residual, _rms(rows[:, : len(operators.whiten)] @ operators.whiten)
+    residuals = rows @ operators.residual / operators.spread
+    return residuals, _rms(rows[:, : len(operators.whiten)] @ operators.whiten)
 
 
 def _rms(columns: Matrix) -> Vector:
@@ -203,11 +216,3 @@ def _unit(in_sample: Vector, held_out: Vector) -> float:
     """Return the geometric mean of both 99 % quantiles: the first is too small, the second too large."""
     quantiles = np.quantile(in_sample, TYPICAL_QUANTILE) * np.quantile(held_out, TYPICAL_QUANTILE)
     return max(float(np.sqrt(quantiles)), RATIO_MIN)
-
-
-def _group_rows(usable: Mask) -> list[tuple[Mask, NDArray[np.int64]]]:
-    """Return each distinct row of `usable` with the numbers of the rows that are like it."""
-    if usable.all():
-        return [(usable[0], np.arange(len(usable)))]
-    masks, places = np.unique(usable, axis=0, return_inverse=True)
-    return [(mask, np.flatnonzero(places.ravel() == number)) for number, mask in enumerate(masks)]

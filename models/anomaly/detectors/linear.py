@@ -37,12 +37,14 @@ class Operators(msgspec.Struct, frozen=True):
     """What turns a flat row of standardised features of the tags `kept` into residuals and T2.
 
     `columns` picks the row's features; `residual` (columns, targets * kept) gives the conditional
-    residuals, target by target, and `whiten` (means' columns, same) rows whose squares sum to T2.
+    residuals, target by target, whose standard deviations by the covariance are `spread`; `whiten` (means'
+    columns, same) gives rows whose squares sum to T2.
     """
 
     kept: NDArray[np.int64]
     columns: NDArray[np.int64]
     residual: Matrix
+    spread: Vector
     whiten: Matrix
 
 
@@ -69,7 +71,8 @@ def make_operators(covariance: Matrix, drift: Vector, layout: Layout, usable: Ma
     wide = len(kept) * layout.means
     inflated = inner[:wide, :wide] + np.diag(drift[columns[:wide]] + RIDGE)
     whiten = np.linalg.inv(np.linalg.cholesky(inflated)).T
-    return Operators(kept, columns, residual, whiten)
+    variance = np.einsum("ij,ij->j", residual, inner @ residual)
+    return Operators(kept, columns, residual, np.sqrt(np.maximum(variance, RIDGE)), whiten)
 
 
 def estimate_drift(means: Matrix) -> Vector:

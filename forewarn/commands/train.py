@@ -1,0 +1,109 @@
+"""`forewarn cloud train`: learn what normal is from what is stored."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from models.errors import ForewarnError
+
+if TYPE_CHECKING:
+    from models.anomaly.bundle import Card
+
+NS_PER_S = 1_000_000_000
+
+
+class InstantRejected(ForewarnError):
+    """A time on the command line that cannot be read; the message says how to write one."""
+
+    exit_code = 2
+
+
+def train(
+    config: Annotated[Path, typer.Option("--config", help="The settings file of the cloud.")],
+    machine: Annotated[
+        list[str] | None, typer.Option("--machine", help="site/area/line/machine; may be repeated.")
+    ] = None,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Train every stored machine.")] = False,
+    start: Annotated[
+        str | None, typer.Option("--from", help="Begin of normal running, as 2026-11-23T08:00:00Z.")
+    ] = None,
+    end: Annotated[str | None, typer.Option("--to", help="End of normal running, not included.")] = None,
+) -> None:
+    """Learn what normal is for machines from their stored values, and put it in charge.
+
+    Choose a span in which the machines ran well: what is in it counts as normal. A running cloud takes the
+    new models within seconds.
+    """
+    limit_threads()
+    span_ns = (parse_instant(start), parse_instant(end))
+    if bool(machine) == every:
+        raise typer.BadParameter("say which machines: --machine PATH (may be repeated), or --all")
+    from cloud.settings import CloudSettings
+    from cloud.training import train_machine
+    from models.settings import load_settings
+    from models.telemetry import MachinePath
+
+    settings = load_settings(config, CloudSettings)
+    reader = settings.store.build_reader()
+    failures = []
+    try:
+        paths = [MachinePath.parse(path) for path in machine or []]
+        for path in paths or [stored.machine for stored in reader.list_machines()]:
+            try:
+                trained = train_machine(reader, settings.bundles, path, span_ns, settings.watch)
+            except ForewarnError as error:
+                failures.append(str(error))
+                continue
+            typer.echo(describe_card(trained.bundle.card))
+            typer.echo(f"  learned in {trained.seconds:.1f} s, kept in {trained.folder}")
+    finally:
+        reader.close()
+    if failures:
+        raise ForewarnError("\n".join(failures))
+
+
+def limit_threads() -> None:
+    """Keep numpy's linear algebra to one thread: small matrices lose time to more. Before numpy is loaded."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def parse_instant(text: str | None) -> int | None:
+    """Return nanoseconds since 1970 of an ISO 8601 time; one without a zone is meant as UTC."""
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InstantRejected(f"{text!r} is not a time: write it as 2026-11-23T08:00:00Z") from error
+    whole = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
+    delta = whole - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * NS_PER_S + delta.microseconds * 1000
+
+
+def describe_card(card: "Card") -> str:
+    """Return what a bundle is, for a person."""
+    first, last = (
+        datetime.fromtimestamp(instant / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        for instant in (card.first_ns, card.last_ns)
+    )
+    limit = card.limit
+    lines = [
+        f"{card.machine}: {card.rows} rows of {len(card.tags)} tags, one every {card.grid_s:g} s, "
+        f"from {first} to {last} UTC",
+        f"  tags: {', '.join(card.tags)}",
+    ]
+    lines += [f"  left out: {tag} ({reason})" for tag, reason in card.left_out.items()]
+    lines.append(
+        f"  limit {limit.value:.2f} (99 % of held-out scores are below {limit.quantiles['0.99']:.2f}), "
+        f"from {limit.independent_windows} independent windows of {card.windows.longest * card.grid_s:g} s"
+    )
+    if limit.provisional:
+        lines.append(
+            "  provisional: too short a span to promise how rare false alarms will be; train on more"
+        )
+    return "\n".join(lines)
