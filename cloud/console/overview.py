@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cloud.alerts import Alert
+from cloud.alerts.words import say_pair
 from cloud.console.shapes import Attention, GatewayRow, MachineRow, PlantLine
 from cloud.console.sources import Cards, StateRow
 from cloud.console.words import say_deviation, say_number, say_span
@@ -29,6 +30,7 @@ class Sighting(NamedTuple):
     state: StateRow | None
     alert: Alert | None
     newest_ns: int | None
+    standout: str = ""
 
 
 def choose_alerts(alerts: Iterable[Alert]) -> dict[MachinePath, Alert]:
@@ -63,7 +65,7 @@ def say_reason(sighting: Sighting, attention: Attention, card: MachineCard, now_
     """Say in one line why the machine has its state, the strongest tag first."""
     alert, state = sighting.alert, sighting.state
     if alert is not None and attention in (Attention.ALERT, Attention.ACKNOWLEDGED):
-        return say_alert(alert, card)
+        return sighting.standout or say_alert(alert, card)
     if attention is Attention.TAG_FAULT:
         faulty = (state.faulty if state is not None else {}) or (alert.faulty_tags if alert else {})
         return "; ".join(f"{card.tag(tag).title}: {reason}" for tag, reason in faulty.items())
@@ -82,7 +84,7 @@ def say_alert(alert: Alert, card: MachineCard) -> str:
         return alert.summary
     top = alert.contributions[0]
     tag = card.tag(top.tag)
-    return say_deviation(tag.title, tag.unit, top.value, top.expected, top.sigma)
+    return say_deviation(tag.title, tag.unit, say_pair(top.value, top.expected), top.sigma)
 
 
 def make_row(sighting: Sighting, cards: Cards, spark: str, now_ns: int) -> MachineRow:

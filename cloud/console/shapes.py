@@ -132,12 +132,13 @@ class MachineCharts(Shape):
 
 
 class AlertTag(Shape):
-    """One tag of an alert, with a sentence for a person."""
+    """One tag of an alert, in words. `pair` is value and expected as they are to be read."""
 
     tag: str
     title: str
     unit: str
     words: str
+    pair: tuple[str, str] | None
     value: float | None
     expected: float | None
     sigma: float | None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cloud.alerts import Alert, AlertEvent
+from cloud.alerts.words import say_pair
 from cloud.console import shapes
 from cloud.console.words import say_deviation
 from cloud.machines import MachineCard
@@ -65,12 +66,14 @@ def _list_deviations(alert: Alert, card: MachineCard) -> list[shapes.AlertTag]:
     rows: list[shapes.AlertTag] = []
     for part in alert.contributions:
         said = card.tag(part.tag)
+        pair = say_pair(part.value, part.expected)
         rows.append(
             shapes.AlertTag(
                 tag=part.tag,
                 title=said.title,
                 unit=said.unit,
-                words=say_deviation(said.title, said.unit, part.value, part.expected, part.sigma),
+                words=say_deviation(said.title, said.unit, pair, part.sigma),
+                pair=pair,
                 value=part.value,
                 expected=part.expected,
                 sigma=part.sigma,
@@ -86,6 +89,7 @@ def _list_faults(alert: Alert, card: MachineCard) -> list[shapes.AlertTag]:
             title=card.tag(tag).title,
             unit=card.tag(tag).unit,
             words=f"{card.tag(tag).title}: {reason}",
+            pair=None,
             value=None,
             expected=None,
             sigma=None,

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import DBAPIError
 
-from cloud import alerts as alerts_api
-from cloud import transactions
+from cloud.alerts import UnknownAlert
 from cloud.console import sheets
 from cloud.console.charts import Window, read_charts, read_series
 from cloud.console.history import ScoreHistory
-from cloud.console.overview import choose_alerts, join_sightings, make_row, sort_rows, sum_plant
+from cloud.console.overview import Sighting, choose_alerts, join_sightings, make_row, sort_rows, sum_plant
 from cloud.console.shapes import (
     AlertRow,
     AlertSheet,
@@ -24,14 +23,17 @@ from cloud.console.shapes import (
     Series,
 )
 from cloud.console.sources import Alerts, Cards, Gateways, Parts, States
+from cloud.console.standouts import find_standout
 from cloud.stores import Measurement, StoreReader, StoreUnavailable
+from cloud.transactions import RecordsUnavailable
 from models.telemetry import MachinePath
 
 OVERVIEW_S = 0.9
 STORE_LOOK_S = 5.0
 ALERTS_OPEN_MAX = 10_000
 MARKS_MAX = 200
-RECORDS_AWAY = (alerts_api.RecordsUnavailable, transactions.RecordsUnavailable, DBAPIError)
+STANDOUTS_MAX = 20
+RECORDS_AWAY = (RecordsUnavailable, DBAPIError)
 
 
 class PlantView:
@@ -96,7 +98,7 @@ class PlantView:
         """Return everything about one alert, or None when there is none of that id."""
         try:
             alert = self._alerts.get(alert_id)
-        except alerts_api.UnknownAlert:
+        except UnknownAlert:
             return None
         return sheets.make_sheet(alert, self._alerts.list_events(alert_id), self._cards.of(alert.machine))
 
@@ -134,7 +136,7 @@ class PlantView:
         states = self._states.list()
         alerts = choose_alerts(self._alerts.list_alerts(open_only=True, limit=ALERTS_OPEN_MAX))
         self._look_at_store(now_ns)
-        sightings = join_sightings(states, alerts, self._newest_ns)
+        sightings = self._add_standouts(join_sightings(states, alerts, self._newest_ns))
         for state in states:
             self._history.note(state, now_ns)
         self._history.forget_others({sighting.machine for sighting in sightings})
@@ -144,6 +146,16 @@ class PlantView:
         )
         plant = sum_plant(rows, self._gateways.list_gateways())
         return Overview(at_ms=now_ns // 1_000_000, plant=plant, machines=rows, trouble=self._trouble)
+
+    def _add_standouts(self, sightings: list[Sighting]) -> list[Sighting]:
+        """Say what stands out now on machines with an alert: of the others nobody asks."""
+        strange = [one for one in sightings if one.alert is not None and one.alert.kind == "machine"]
+        told = {
+            one.machine: find_standout(self._reader, self._cards.of(one.machine), one.state.timestamp_ns)
+            for one in strange[:STANDOUTS_MAX]
+            if one.state is not None
+        }
+        return [one._replace(standout=told.get(one.machine, "")) for one in sightings]
 
     def _look_at_store(self, now_ns: int) -> None:
         """Ask the store now and then which machines there are: one without a judgement stands only there."""

@@ -44,10 +44,11 @@ def say_span(seconds: float) -> str:
 
 def say_sigma(sigma: float) -> str:
     """Return a signed number of sigmas: "+5.2 σ"."""
-    return f"{sigma:+.1f} σ".replace("-", "\u2212")
+    rounded = round(sigma, 1) or 0.0  # no "−0.0"
+    return f"{rounded:+.1f} σ".replace("-", "\u2212")
 
 
-def say_deviation(title: str, unit: str, value: float, expected: float, sigma: float) -> str:
+def say_deviation(title: str, unit: str, pair: tuple[str, str], sigma: float) -> str:
     """Say how far one tag is from what is expected: "Flow 24 L/min, expected 31 (−4.6 σ)"."""
-    measured = f"{say_number(value)} {unit}".strip()
-    return f"{title} {measured}, expected {say_number(expected)} ({say_sigma(sigma)})"
+    measured = f"{pair[0]} {unit}".strip()
+    return f"{title} {measured}, expected {pair[1]} ({say_sigma(sigma)})"

@@ -48,7 +48,8 @@ export function sayNumber(value) {
 }
 
 export function saySigma(sigma) {
-  return `${sigma < 0 ? "\u2212" : "+"}${Math.abs(sigma).toFixed(1)} σ`;
+  const size = Math.abs(sigma).toFixed(1);
+  return `${sigma < 0 && size !== "0.0" ? "\u2212" : "+"}${size} σ`;
 }
 
 function isStrange(sigma) {

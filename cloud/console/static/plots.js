@@ -34,7 +34,14 @@ function plain(text) {
   return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
-function makeLayout(charts, colours, isLog, unit) {
+// The day is said once above the charts: an axis of one day needs only the clock.
+function chooseTicks(charts) {
+  const spanS = (charts.to_ms - charts.from_ms) / 1000;
+  if (spanS <= 240) return "%H:%M:%S";
+  return spanS <= 2 * 86400 ? "%H:%M" : "%d %b";
+}
+
+function makeLayout(element, charts, colours, isLog, unit) {
   const size = 11;
   const shared = { gridcolor: colours.grid, zeroline: false, linecolor: colours.grid, tickfont: { size, color: colours.quiet }, fixedrange: isTouch };
   return {
@@ -52,7 +59,8 @@ function makeLayout(charts, colours, isLog, unit) {
     xaxis: {
       ...shared, type: "date", range: [toLocal(charts.from_ms), toLocal(charts.to_ms)],
       showspikes: true, spikemode: "across", spikesnap: "cursor", spikethickness: 1, spikecolor: colours.quiet, spikedash: "dot",
-      hoverformat: "%H:%M:%S", nticks: 6,
+      tickformat: chooseTicks(charts), tickangle: 0, nticks: Math.max(3, Math.min(8, Math.floor(element.clientWidth / 90))),
+      hoverformat: charts.to_ms - charts.from_ms > 86400000 ? "%d %b %H:%M:%S" : "%H:%M:%S",
     },
     yaxis: {
       ...shared, fixedrange: true, type: isLog ? "log" : "linear", nticks: 5, automargin: false, tickformat: isLog ? ".1~g" : "",
@@ -128,7 +136,7 @@ export function drawScore(element, charts) {
     { ...makeCurve(strange, "score", { color: colours.alarm, width: 2.2 }, ""), hoverinfo: "skip", hovertemplate: undefined },
     makeCurve(limit, "limit", { color: colours.high, width: 1.4, dash: "dash" }, ""),
   ];
-  show(element, traces, makeLayout(charts, colours, isLog, null));
+  show(element, traces, makeLayout(element, charts, colours, isLog, null));
 }
 
 // The part of the score above its limit, to be drawn in the colour of an alarm.
@@ -154,10 +162,10 @@ export function drawTag(element, charts, chart) {
     traces.push(makeCurve({ times_ms: chart.band.times_ms, values: chart.band.expected }, "expected", { color: colours.expected, width: 1.3, dash: "dot" }, chart.unit));
   }
   traces.push(makeCurve(chart.line, "measured", { color: colours.line, width: 1.6 }, chart.unit));
-  const layout = makeLayout(charts, colours, false, chart.unit);
+  const layout = makeLayout(element, charts, colours, false, chart.unit);
   if (chart.high !== null) {
     layout.shapes.push({ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: chart.high, y1: chart.high, line: { color: colours.high, width: 1.4, dash: "dash" } });
-    layout.yaxis.autorangeoptions = { include: chart.high };
+    layout.yaxis.autorangeoptions = { include: chart.high + Math.abs(chart.high) * 0.02 };
   }
   show(element, traces, layout);
 }

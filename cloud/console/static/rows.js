@@ -23,7 +23,7 @@ export function fillRow(element, row) {
   putText("title", row.title);
   putText("path", row.path.split("/").join(" / "));
   putText("reason", row.reason);
-  putText("load", row.load === null ? "no score" : `${Math.floor(row.load * 100)} % of limit`);
+  putText("load", row.load === null ? "no score" : `${row.load.toFixed(2)} × limit`);
   put("spark", (target) => target.setAttribute("d", row.spark));
   put("bar", (target) => { target.style.width = `${Math.min(100, (row.load ?? 0) * 50)}%`; });
   put("age", (target) => { target.dataset.ageMs = row.newest_ms ?? ""; });
