@@ -1,12 +1,12 @@
 """Tells people by e-mail: one SMTP conversation per recipient; the only file that knows aiosmtplib."""
 
 import asyncio
+import re
 import ssl
 from email import policy
-from email.errors import MessageError
 from email.headerregistry import Address as MailAddress
 from email.message import EmailMessage
-from email.utils import localtime, parseaddr
+from email.utils import localtime
 from typing import Annotated, Literal
 
 import aiosmtplib
@@ -21,18 +21,21 @@ STEPS_MAX = 4
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+_MAILBOX = re.compile(
+    r"(?:(?P<name>[^<>@,;:\"\\]*)<(?P<inside>[^<>]+)>|(?P<bare>[^<>]+))",
+)
+_ADDRESS = re.compile(
+    r"(?P<user>[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+)@(?P<domain>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)"
+)
+
+
 def parse_mailbox(text: str) -> MailAddress:
     """Return one mailbox, written `crew@plant.example` or `Crew <crew@plant.example>`; raise ValueError."""
-    if not text.isprintable():
-        raise ValueError(f"{text!r} holds a line break or another character that no address may hold")
-    name, address = parseaddr(text, strict=True)
-    try:
-        mailbox = MailAddress(display_name=name, addr_spec=address)
-    except (ValueError, IndexError, MessageError) as error:
-        raise ValueError(f"{text!r} is not one e-mail address such as crew@plant.example") from error
-    if not mailbox.username or not mailbox.domain or not address.isascii():
+    mailbox = _MAILBOX.fullmatch(text) if text.isprintable() else None
+    address = _ADDRESS.fullmatch(mailbox["inside"] or mailbox["bare"]) if mailbox else None
+    if mailbox is None or address is None:
         raise ValueError(f"{text!r} is not one e-mail address such as crew@plant.example")
-    return mailbox
+    return MailAddress((mailbox["name"] or "").strip(), address["user"], address["domain"])
 
 
 def _check_mailbox(text: str) -> str:

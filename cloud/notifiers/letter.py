@@ -112,7 +112,7 @@ def gather_facts(alert: Alert, occasion: Occasion, card: MachineCard, *, link: s
         readings=_list_readings(alert, card),
         faulty=[(clean(card.tag(tag).title), clean(reason)) for tag, reason in alert.faulty_tags.items()],
         advice=[clean(sentence, chars_max=500) for sentence in alert.advice],
-        picture_words=missing,
+        picture_words=clean(missing, chars_max=500),
         link=link,
         alert_id=alert.id,
     )
