@@ -51,15 +51,13 @@ NO_CODES: NDArray[np.uint32] = np.empty((0, 3), np.uint32)
 def encode_frames(frames: Sequence[Frame], tag_numbers: Mapping[str, int]) -> bytes:
     """Return the frames as a plain chunk: the quickest that is exact, at tens of microseconds a block.
 
-    Raises `ValueError` for a column that is not as long as its timestamps, or holds no number.
+    The caller vouches for the shapes. Raises `ValueError` for what is no number.
     """
     return _seal(_PLAIN, b"".join([_encode_frame(frame, tag_numbers) for frame in frames]))
 
 
 def _encode_frame(frame: Frame, tag_numbers: Mapping[str, int]) -> bytes:
     rows, tags = len(frame.timestamps), len(frame.values)
-    if not all(len(column) == rows for column in frame.values.values()):
-        raise ValueError(f"a column is not as long as its {rows} timestamps")
     flat = list(chain.from_iterable(frame.values.values()))
     codes: list[int] = []
     try:
@@ -80,7 +78,7 @@ def _encode_frame(frame: Frame, tag_numbers: Mapping[str, int]) -> bytes:
             *flat,
             *codes,
         )
-    except struct.error as error:
+    except (struct.error, OverflowError) as error:
         raise ValueError(f"not numbers that can be stored: {error}") from error
 
 
@@ -90,13 +88,11 @@ def _layout(rows: int, tags: int, codes: int) -> struct.Struct:
 
 
 def group_frames(frames: Sequence[Frame], tag_numbers: Mapping[str, int]) -> list[Group]:
-    """Return the frames as groups of arrays; raises `ValueError` as `encode_frames` does."""
+    """Return the frames as groups of arrays. The caller vouches for the shapes."""
     groups = []
     for frame in frames:
         columns = [np.array(column, np.float64) for column in frame.values.values()]
         timestamps = np.array(frame.timestamps, np.int64)
-        if any(column.shape != timestamps.shape for column in columns):
-            raise ValueError(f"a column is not as long as its {timestamps.size} timestamps")
         codes = NO_CODES
         if frame.quality or any(np.isnan(column).any() for column in columns):
             codes = np.array(list_codes(frame), np.uint32).reshape(-1, 3)

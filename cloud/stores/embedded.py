@@ -11,7 +11,7 @@ from cloud.stores.chunk_file import explain_errors, open_for_writing
 from cloud.stores.chunk_reader import EmbeddedReader
 from cloud.stores.columns import encode_frames, encode_groups, group_frames
 from cloud.stores.compaction import LEVEL_LARGE, Compaction, level_of
-from cloud.stores.readings import join_frames
+from cloud.stores.readings import check_shapes, join_frames
 from models.settings import ConfigPath, Settings
 from models.telemetry import Frame, MachinePath
 
@@ -65,15 +65,17 @@ class EmbeddedWriter:
         """Return once everything not listed as rejected is on disk; raise `StoreUnavailable`."""
         with self._lock, explain_errors(self._path):
             connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
+            committed = False
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 rejections = self._append(connection, blocks)
                 self._compact(connection)
                 connection.execute("COMMIT")
-                return rejections
+                committed = True
             finally:
-                if connection.in_transaction:
+                if not committed:
                     self._forget(connection)
+            return rejections
 
     def close(self) -> None:
         """Close the file; what was written is in it."""
@@ -103,9 +105,10 @@ class EmbeddedWriter:
             frames = [frame for frame in join_frames(block.frames) if frame.timestamps and frame.values]
             if not frames:
                 continue
-            series = self._find_series(connection, block, frames)
             count = sum(len(frame.timestamps) * len(frame.values) for frame in frames)
             try:
+                check_shapes(frames)
+                series = self._find_series(connection, block, frames)
                 blob = _encode(frames, series.tags, count)
             except ValueError as error:
                 rejections.append(Rejection(index, str(error)))

@@ -8,7 +8,7 @@ from itertools import chain
 import msgspec
 
 from cloud.stores import Block, Measurement
-from cloud.stores.readings import join_frames, list_codes
+from cloud.stores.readings import check_shapes, join_frames, list_codes
 from models.telemetry import Frame, MachinePath, quality
 
 QUALITY = "quality"
@@ -25,7 +25,11 @@ def name_codes(kind: str, measurement: Measurement) -> str:
 
 
 def encode_block(block: Block) -> bytes:
-    """Return the block as lines: one line a row, one field a tag, floats only, times in nanoseconds."""
+    """Return the block as lines: one line a row, one field a tag, floats only, times in nanoseconds.
+
+    Raises `ValueError` for a block that no store can keep.
+    """
+    check_shapes(block.frames)
     return "".join([_encode_frame(block, frame) for frame in join_frames(block.frames)]).encode()
 
 
@@ -34,8 +38,6 @@ def _encode_frame(block: Block, frame: Frame) -> str:
     rows = len(frame.timestamps)
     if not rows or not columns:
         return ""
-    if not all(len(column) == rows for column in columns):
-        raise ValueError(f"a column is not as long as its {rows} timestamps")
     # One pass in C formats all numbers as their shortest exact text; what is no number becomes `null`.
     flat = _encode(list(chain.from_iterable(columns)))
     texts = flat[1:-1].decode().split(",")

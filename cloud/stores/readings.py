@@ -23,6 +23,15 @@ def list_codes(frame: Frame) -> list[Code]:
     return found
 
 
+def check_shapes(frames: Sequence[Frame]) -> None:
+    """Raise `ValueError` for a column that is not as long as its timestamps: it can never be stored."""
+    for frame in frames:
+        rows = len(frame.timestamps)
+        for tag, column in frame.values.items():
+            if len(column) != rows:
+                raise ValueError(f"{tag!r} has {len(column)} values: not as many as its {rows} timestamps")
+
+
 def join_frames(frames: Sequence[Frame]) -> list[Frame]:
     """Return the frames with neighbours of the same tags in one, where time goes on and all is good."""
     if len(frames) < 2:

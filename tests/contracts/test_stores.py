@@ -247,7 +247,8 @@ def test_a_malformed_block_is_rejected_alone(store: tuple[StoreWriter, StoreRead
     bad = block(Frame([START, START + 1], {"x": [1.0]}), MOTOR)
     rejections = writer.write([good, bad, block(Frame([START + 1], {"x": [2.0]}))])
     assert [rejection.index for rejection in rejections] == [1]
-    assert "not as long as its 2 timestamps" in rejections[0].reason
+    assert rejections[0].reason == "'x' has 1 values: not as many as its 2 timestamps"
+    assert [stored.machine for stored in reader.list_machines()] == [PUMP]
     assert len(reader.read("telemetry", PUMP, 0, FOREVER).timestamps) == 2
 
 

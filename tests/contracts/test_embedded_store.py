@@ -1,0 +1,304 @@
+"""What the embedded store promises beyond its shelf: other programs, kills, damage, merges, full disks."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cloud.stores import Block, StoreUnavailable, Table
+from cloud.stores.chunk_reader import EmbeddedReader
+from cloud.stores.embedded import EmbeddedStoreSettings, EmbeddedWriter
+from models.telemetry import Frame, MachinePath
+from tests.servers import wait_until
+
+ROOT = Path(__file__).parent.parent.parent
+PUMP = MachinePath("riverside", "hall-1", "water", "pump-7")
+MOTOR = MachinePath("riverside", "hall-1", "water", "motor-3")
+START = 1_795_337_912_000_000_000
+SECOND = 1_000_000_000
+FOREVER = 2**63 - 1
+
+WRITER = f"""
+import sys
+from pathlib import Path
+from cloud.stores import Block
+from cloud.stores.embedded import EmbeddedWriter
+from models.telemetry import Frame, MachinePath
+writer = EmbeddedWriter(Path(sys.argv[1]))
+machines = [MachinePath("riverside", "hall-1", "water", name) for name in ("pump-7", "motor-3")]
+for number in range(int(sys.argv[2]), 10**9):
+    times = [{START} + (10 * number + row) * {SECOND} for row in range(10)]
+    frame = Frame(times, {{tag: [number + row / 10 for row in range(10)] for tag in "abcdefghij"}})
+    writer.write([Block("telemetry", machine, [frame]) for machine in machines])
+    print(number, flush=True)
+"""
+
+
+def make_frame(first: int, rows: int, tags: str = "ab") -> Frame:
+    """Return rows from the instant `first` on, in seconds after START."""
+    times = [START + (first + row) * SECOND for row in range(rows)]
+    return Frame(times, {tag: [(first + row) / 10 for row in range(rows)] for tag in tags})
+
+
+def read_all(path: Path, machine: MachinePath = PUMP) -> Table:
+    """Return all telemetry of a machine, read afresh."""
+    reader = EmbeddedReader(path)
+    try:
+        return reader.read("telemetry", machine, 0, FOREVER)
+    finally:
+        reader.close()
+
+
+def count_levels(path: Path) -> dict[int, int]:
+    """Return how many chunks of each level the file holds."""
+    with sqlite3.connect(path) as connection:
+        return dict(connection.execute("SELECT level, COUNT(*) FROM chunk GROUP BY level").fetchall())
+
+
+@pytest.mark.parametrize("waited_batches", [1, 40, 150])
+def test_a_killed_writer_leaves_exactly_what_it_acknowledged(tmp_path: Path, waited_batches: int) -> None:
+    """After kill -9 in mid-write every acknowledged write is there, whole, and at most the one under way."""
+    path = tmp_path / "store.sqlite"
+    command = [sys.executable, "-c", WRITER, str(path), "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writing:
+        assert writing.stdout is not None
+        acknowledged = [int(writing.stdout.readline()) for _ in range(waited_batches)]
+        writing.send_signal(signal.SIGKILL)
+        acknowledged += [int(line) for line in writing.stdout if line.endswith("\n")]
+    for machine in (PUMP, MOTOR):
+        table = read_all(path, machine)
+        batches = len(table.timestamps) // 10
+        assert acknowledged == list(range(len(acknowledged)))
+        assert len(acknowledged) <= batches <= len(acknowledged) + 1
+        expected = [number + row / 10 for number in range(batches) for row in range(10)]
+        assert {tag: column.tolist() for tag, column in table.values.items()} == dict.fromkeys(
+            "abcdefghij", expected
+        )
+    writer = EmbeddedWriter(path)
+    assert writer.write([Block("telemetry", PUMP, [make_frame(10**6, 1)])]) == []
+    writer.close()
+
+
+def test_another_process_reads_while_this_one_writes(tmp_path: Path) -> None:
+    """A reader beside a busy writer never fails, never sees half a write, and sees each after its commit."""
+    path = tmp_path / "store.sqlite"
+    command = [sys.executable, "-c", WRITER, str(path), "0"]
+    reader = EmbeddedReader(path)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writing:
+        assert writing.stdout is not None
+        seen = 0
+        for _ in range(300):
+            committed = int(writing.stdout.readline())
+            table = reader.read("telemetry", PUMP, START + 10 * max(0, committed - 50) * SECOND, FOREVER)
+            assert len(table.timestamps) % 10 == 0
+            assert table.timestamps[-1] >= START + (10 * committed + 9) * SECOND
+            assert [stored.machine for stored in reader.list_machines()] == [MOTOR, PUMP]
+            seen += len(table.timestamps)
+        writing.kill()
+    reader.close()
+    assert seen > 3000
+
+
+def test_threads_share_one_writer_and_one_reader(tmp_path: Path) -> None:
+    """Writes and reads from several threads at once lose nothing."""
+    path = tmp_path / "store.sqlite"
+    writer, reader = EmbeddedWriter(path), EmbeddedReader(path)
+    reads: list[int] = []
+    problems: list[StoreUnavailable] = []
+
+    def write(machine: MachinePath) -> None:
+        for row in range(100):
+            writer.write([Block("telemetry", machine, [make_frame(row, 1)])])
+
+    def read() -> None:
+        try:
+            for _ in range(50):
+                reader.read("telemetry", PUMP, 0, FOREVER)
+                reader.list_machines()
+            reads.append(50)
+        except StoreUnavailable as error:
+            problems.append(error)
+
+    machines = [PUMP, MOTOR, MachinePath("riverside", "hall-1", "water", "fan-1")]
+    threads = [threading.Thread(target=write, args=[machine]) for machine in machines]
+    threads += [threading.Thread(target=read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert problems == []
+    assert reads == [50, 50]
+    assert [len(reader.read("telemetry", machine, 0, FOREVER).timestamps) for machine in machines] == [
+        100
+    ] * 3
+    writer.close()
+    reader.close()
+
+
+def test_small_chunks_become_large_ones_and_read_the_same(tmp_path: Path) -> None:
+    """Two hours of single rows end as few chunks of about two bytes a value, with nothing changed."""
+    path = tmp_path / "store.sqlite"
+    writer = EmbeddedWriter(path)
+    generator = np.random.default_rng(7)
+    rows = 64 * 66
+    walk = np.round(50 + np.cumsum(generator.normal(0, 0.05, (10, rows)), axis=1), 2)
+    blocks = []
+    for row in range(rows):
+        values: dict[str, list[float | None]] = {f"tag-{tag}": [float(walk[tag, row])] for tag in range(10)}
+        blocks.append(Block("telemetry", PUMP, [Frame([START + row * SECOND], values)]))
+    for first in range(0, rows, 10):
+        writer.write(blocks[first : first + 10])
+    writer.close()
+    levels = count_levels(path)
+    assert levels[2] == 1
+    assert sum(levels.values()) < 130
+    table = read_all(path)
+    assert table.timestamps.tolist() == [START + row * SECOND for row in range(rows)]
+    assert np.array_equal(np.array([table.values[f"tag-{tag}"] for tag in range(10)]), walk)
+    with sqlite3.connect(path) as connection:
+        stored, size = connection.execute(
+            "SELECT SUM(count), SUM(LENGTH(blob)) FROM chunk WHERE level = 2"
+        ).fetchone()
+    assert stored == 64 * 64 * 10
+    assert size / stored < 2.0
+
+
+def test_compaction_keeps_the_order_of_writing(tmp_path: Path) -> None:
+    """A value that was corrected before, between or after merges stays corrected."""
+    path = tmp_path / "store.sqlite"
+    writer = EmbeddedWriter(path)
+    generator = np.random.default_rng(11)
+    expected: dict[int, float] = {}
+    for step in range(3000):
+        instant = START + int(generator.integers(0, 40)) * SECOND
+        expected[instant] = float(step)
+        writer.write([Block("telemetry", PUMP, [Frame([instant], {"x": [float(step)]})])])
+        if step % 700 == 350:  # a large block in between, which is a large chunk at once
+            times = [START + row * SECOND for row in range(40_000)]
+            writer.write([Block("telemetry", PUMP, [Frame(times, {"x": [float(-step)] * len(times)})])])
+            expected.update(dict.fromkeys(times, float(-step)))
+    writer.close()
+    assert count_levels(path)[0] < 64
+    table = read_all(path)
+    assert dict(zip(table.timestamps.tolist(), table.values["x"].tolist(), strict=True)) == expected
+
+
+def test_a_damaged_chunk_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
+    """The error says machine and span; other machines and other spans are there, and writing goes on."""
+    path = tmp_path / "store.sqlite"
+    writer = EmbeddedWriter(path)
+    for hour in range(3):
+        writer.write(
+            [Block("telemetry", machine, [make_frame(hour * 3600, 60)]) for machine in (PUMP, MOTOR)]
+        )
+    with sqlite3.connect(path) as connection:
+        found = connection.execute(
+            "SELECT c.id, blob FROM chunk c JOIN series s ON s.id = series WHERE machine = ? ORDER BY c.id",
+            (str(PUMP),),
+        ).fetchall()
+        number, blob = found[1]
+        broken = blob[:100] + bytes([blob[100] ^ 1]) + blob[101:]
+        connection.execute("UPDATE chunk SET blob = ? WHERE id = ?", (broken, number))
+    with pytest.raises(StoreUnavailable) as caught:
+        read_all(path)
+    assert (
+        "telemetry of riverside/hall-1/water/pump-7 from 2026-11-22T09:58:32Z to 2026-11-22T09:59:31Z"
+        in str(caught.value)
+    )
+    assert "restore the file from a backup" in str(caught.value)
+    assert len(read_all(path, MOTOR).timestamps) == 180
+    reader = EmbeddedReader(path)
+    assert len(reader.read("telemetry", PUMP, 0, START + 3600 * SECOND).timestamps) == 60
+    for row in range(200):
+        writer.write([Block("telemetry", PUMP, [make_frame(4 * 3600 + row, 1)])])
+    assert len(reader.read("telemetry", PUMP, START + 2 * 3600 * SECOND, FOREVER).timestamps) == 260
+    assert count_levels(path)[9] == 1
+    reader.close()
+    writer.close()
+
+
+def test_a_full_disk_is_unavailable_and_heals(tmp_path: Path) -> None:
+    """A write without space changes nothing, says what to do, and works again when there is space."""
+    path = tmp_path / "store.sqlite"
+    writer = EmbeddedWriter(path)
+    writer.write([Block("telemetry", PUMP, [make_frame(0, 10)])])
+    connection = writer._connection
+    assert connection is not None
+    connection.execute(f"PRAGMA max_page_count={connection.execute('PRAGMA page_count').fetchone()[0]}")
+    large = Frame(
+        [START + row for row in range(1, 20_001)],
+        {"x": np.random.default_rng(1).normal(size=20_000).tolist()},
+    )
+    with pytest.raises(StoreUnavailable, match="free space on its disk"):
+        writer.write([Block("telemetry", MOTOR, [large])])
+    assert [stored.machine for stored in EmbeddedReader(path).list_machines()] == [PUMP]
+    assert writer.write([Block("telemetry", MOTOR, [large])]) == []
+    assert len(read_all(path, MOTOR).timestamps) == 20_000
+    writer.close()
+
+
+def test_a_store_that_another_program_locks_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer waits for a lock, then says so."""
+    monkeypatch.setattr("cloud.stores.chunk_file.BUSY_TIMEOUT_S", 0.2)
+    path = tmp_path / "store.sqlite"
+    writer = EmbeddedWriter(path)
+    writer.write([Block("telemetry", PUMP, [make_frame(0, 1)])])
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable, match="another program has locked it"):
+        writer.write([Block("telemetry", PUMP, [make_frame(1, 1)])])
+    other.execute("ROLLBACK")
+    assert writer.write([Block("telemetry", PUMP, [make_frame(1, 1)])]) == []
+    assert len(read_all(path).timestamps) == 2
+    writer.close()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"these are no chunks, and no database either" * 50, "not a store of Forewarn: check store.path"),
+        (None, "newer Forewarn"),
+    ],
+)
+def test_a_file_that_is_no_store_of_ours_is_named(tmp_path: Path, content: bytes | None, said: str) -> None:
+    """Neither another file nor a newer store is touched."""
+    path = tmp_path / "store.sqlite"
+    if content is None:
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA user_version = 99")
+    else:
+        path.write_bytes(content)
+    before = path.read_bytes()
+    writer = EmbeddedStoreSettings(kind="embedded", path=path).build_writer()
+    for call in (
+        lambda: writer.write([Block("telemetry", PUMP, [make_frame(0, 1)])]),
+        EmbeddedReader(path).list_machines,
+    ):
+        with pytest.raises(StoreUnavailable, match=said):
+            call()
+    assert path.read_bytes()[:50] == before[:50]
+
+
+def test_two_writers_in_two_processes_share_the_file(tmp_path: Path) -> None:
+    """An import beside the running service: both are stored, under the same tags."""
+    path = tmp_path / "store.sqlite"
+    command = [sys.executable, "-c", WRITER, str(path), "1000"]
+    writer = EmbeddedWriter(path)
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writing:
+        for row in range(150):
+            writer.write([Block("telemetry", PUMP, [make_frame(row, 1, "xyza")])])
+        wait_until(lambda: len(read_all(path, MOTOR).timestamps) > 100, "the other process writes")
+        os.kill(writing.pid, signal.SIGKILL)
+    table = read_all(path)
+    assert np.count_nonzero(~np.isnan(table.values["x"])) == 150
+    assert len(table.timestamps) > 250
+    assert set(table.values) == set("abcdefghijxyz")
+    writer.close()
