@@ -90,7 +90,7 @@ class OpcuaSession:
         self._reads = [_ask_for(part) for part in _split(list(self._nodes.values()), self._nodes_per_call)]
 
     async def read(self) -> list[Observation]:
-        """Return an observation of each chosen node: one bulk Read, or as few as the server's limit allows."""
+        """Return an observation of each chosen node: one bulk Read, or as few as the limit allows."""
         answers: list[ua.DataValue] = []
         async with self._failing_as_not_connected():
             for request in self._reads:

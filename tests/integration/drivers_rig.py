@@ -1,0 +1,167 @@
+"""Real Modbus and OPC UA servers for the drivers' tests, and a proxy that can fall silent."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from asyncua import Server, ua
+from asyncua.common.node import Node
+from pymodbus.constants import ExcCodes
+from pymodbus.pdu import ModbusPDU
+from pymodbus.server import ModbusTcpServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+HOST = "127.0.0.1"
+TABLES = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
+NAMESPACE = "urn:forewarn:plant"
+
+Refusal = Callable[[str, int, int], ExcCodes | None]
+
+
+class ModbusRig:
+    """A pymodbus server of one unit; addresses that are not in `tables` are illegal there."""
+
+    def __init__(self, port: int, tables: dict[str, dict[int, int]]) -> None:
+        self.port = port
+        self.tables = tables
+        self.requests: list[tuple[str, int, int]] = []
+        self.written = False
+        self.refuse: Refusal = lambda _table, _address, _count: None
+        self.delay_s = 0.0
+        self.delays_max = 0
+        self.cut_answers_from: int | None = None
+        self._server: ModbusTcpServer | None = None
+
+    async def start(self) -> None:
+        kinds = [("coil", True), ("discrete", True), ("holding", False), ("input", False)]
+        tables = tuple(_make_runs(self.tables.get(table, {}), bits=bits) for table, bits in kinds)
+        device = SimDevice(1, simdata=tables, action=self._act)
+        self._server = ModbusTcpServer(device, address=(HOST, self.port), trace_pdu=self._trace)
+        await self._server.serve_forever(background=True)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.shutdown()
+            self._server = None
+
+    async def _act(
+        self, function: int, start: int, address: int, count: int, registers: list[Any], new: Any
+    ) -> ExcCodes | None:
+        if function not in TABLES or new is not None:
+            self.written = True
+            return ExcCodes.ILLEGAL_FUNCTION
+        table = TABLES[function]
+        self.requests.append((table, address, count))
+        if self.delays_max > 0:
+            self.delays_max -= 1
+            await asyncio.sleep(self.delay_s)
+        refusal = self.refuse(table, address, count)
+        if refusal is None and table in ("holding", "input"):
+            for at in range(address, address + count):
+                registers[at - start] = self.tables[table].get(at, 0)
+        return refusal
+
+    def _trace(self, sending: bool, pdu: ModbusPDU) -> ModbusPDU:
+        if sending and self.cut_answers_from is not None and len(pdu.registers) > self.cut_answers_from:
+            pdu.registers = list(pdu.registers)[: self.cut_answers_from]
+        return pdu
+
+
+def _make_runs(words: dict[int, int], *, bits: bool) -> list[SimData]:
+    """Return the simulator's data of one table: a run per stretch of addresses without a hole."""
+    if not words:
+        words = {65_535: 0} if not bits else {65_520: 0}
+    runs: list[SimData] = []
+    for _, numbered in groupby(enumerate(sorted(words)), key=lambda at: at[1] - at[0]):
+        addresses = [address for _, address in numbered]
+        values: list[Any] = [bool(words[at]) if bits else words[at] for at in addresses]
+        kind = DataType.BITS if bits else DataType.REGISTERS
+        runs.append(SimData(addresses[0], values=values, datatype=kind))
+    return runs
+
+
+class OpcuaRig:
+    """An asyncua server with the variables of one machine below an object."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"opc.tcp://{HOST}:{port}/forewarn"
+        self.nodes: dict[str, Node] = {}
+        self.server: Server | None = None
+
+    async def start(
+        self, values: dict[str, Any], *, machine: str = "pump-7", before: tuple[str, ...] = ()
+    ) -> None:
+        """Serve `values`; namespaces `before` are registered first, and shift the index of ours."""
+        server = Server()
+        await server.init()
+        server.set_endpoint(self.url)
+        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        for uri in before:
+            await server.register_namespace(uri)
+        index = await server.register_namespace(NAMESPACE)
+        folder = await server.nodes.objects.add_object(index, machine)
+        for name, value in values.items():
+            node_id = ua.NodeId(f"{machine}.{name}", index)
+            self.nodes[name] = await folder.add_variable(node_id, name, value)
+        await server.start()
+        self.server = server
+
+    async def write(
+        self,
+        name: str,
+        value: Any,
+        *,
+        source: datetime | None = None,
+        server: datetime | None = None,
+        status: int = 0,
+    ) -> None:
+        variant = value if isinstance(value, ua.Variant) else ua.Variant(value)
+        answer = ua.DataValue(
+            variant, StatusCode=ua.StatusCode(status), SourceTimestamp=source, ServerTimestamp=server
+        )
+        assert self.server is not None
+        await self.server.write_attribute_value(self.nodes[name].nodeid, answer)
+
+    async def stop(self) -> None:
+        if self.server is not None:
+            await self.server.stop()
+            self.server = None
+
+
+class SilentProxy:
+    """Passes bytes on to `target_port` until it is told to fall silent: then it keeps what it gets."""
+
+    def __init__(self, target_port: int) -> None:
+        self.target_port = target_port
+        self.port = 0
+        self.silent = False
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, HOST, 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        up_reader, up_writer = await asyncio.open_connection(HOST, self.target_port)
+        for source, sink in ((reader, up_writer), (up_reader, writer)):
+            task = asyncio.create_task(self._pass_on(source, sink))
+            self._tasks.add(task)
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while octets := await source.read(65_536):
+                if not self.silent:
+                    sink.write(octets)
+                    await sink.drain()
+        sink.close()
