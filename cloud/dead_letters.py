@@ -158,3 +158,9 @@ def _to_row(letter: DeadLetter) -> dict[str, object]:
 
 def _to_letter(facts: dict[str, object]) -> DeadLetter:
     return DeadLetter(**{name: facts[name] for name in DeadLetter.__struct_fields__})  # type: ignore[arg-type]  # a row
+
+
+def list_heads(letters: Sequence[DeadLetter]) -> list[dict[str, object]]:
+    """Return the letters without their payloads, ready for JSON."""
+    names = [name for name in DeadLetter.__struct_fields__ if name != "payload"]
+    return [{name: getattr(letter, name) for name in names} for letter in letters]

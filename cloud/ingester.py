@@ -139,13 +139,13 @@ class Ingester:
                 self._metrics.store_failures.inc()
                 if lost_at_s is None:
                     lost_at_s = time.monotonic()
-                    self._metrics.store_available.set(0)
+                    self._metrics.store_trouble = str(error)
                     log.warning("store_lost", reason=str(error), kept=_say_kept(batches))
                 if stop.wait(backoff.next_delay_s()):
                     raise Stopped("told to stop while the store is away") from error
                 self._note_statuses()
                 continue
-            self._metrics.store_available.set(1)
+            self._metrics.store_trouble = ""
             if lost_at_s is not None:
                 log.info("store_back", after=say_duration(time.monotonic() - lost_at_s))
             return result

@@ -187,7 +187,7 @@ class Intake:
             self._metrics.inbox_overflows.inc()
 
     def _note_link(self, state: LinkState) -> None:
-        self._metrics.broker_connected.set(state.connected)
+        self._metrics.broker_trouble = state.reason
         if state.connected:
             self._connection += 1
             self._inbox.forget_before(self._connection)

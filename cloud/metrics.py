@@ -29,8 +29,14 @@ class CloudMetrics:
             ["part"],
             registry=self._registry,
         )
-        self.broker_connected = self._gauge("broker_connected", "1 while the link to the broker stands")
-        self.store_available = self._gauge("store_available", "1 while the store takes writes")
+        self.broker_trouble = "not connected yet"
+        """Why there is no link to the broker now; empty while it stands."""
+        self.store_trouble = ""
+        """Why nothing can be stored now; empty while it can."""
+        connected = self._gauge("broker_connected", "1 while the link to the broker stands")
+        connected.set_function(lambda: not self.broker_trouble)
+        available = self._gauge("store_available", "1 while the store takes writes")
+        available.set_function(lambda: not self.store_trouble)
         self.inbox_batches = self._gauge("inbox_batches", "Batches waiting to be written")
         self.settle_s = Histogram(
             "forewarn_batch_settle_seconds",

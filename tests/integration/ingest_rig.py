@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from cloud.dead_letters import DeadLetters
 from cloud.gateways import Gateways
 from cloud.ingester import Ingester, Sink
-from cloud.intake import Intake, IngestSettings
+from cloud.intake import IngestSettings, Intake
 from cloud.ledger import Ledger
 from cloud.metrics import CloudMetrics
 from cloud.records import open_records

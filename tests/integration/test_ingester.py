@@ -44,7 +44,7 @@ def gateway(cloud: CloudRig, mosquitto: Mosquitto) -> Iterator[Gateway]:
 def test_batches_are_stored_receipted_and_acknowledged(
     cloud: CloudRig, gateway: Gateway, store: MemoryStore
 ) -> None:
-    """Every batch is in the store, in the ledger and receipted; more than the receive maximum pass, so acks flow."""
+    """Every batch is stored, in the ledger and receipted; more pass than the receive maximum, so acks flow."""
     for sequence in range(2, 1001):
         gateway.send(sequence, current=[float(sequence), 2.0, None])
     gateway.wait_stored(1000)
@@ -133,7 +133,7 @@ def test_a_repeat_is_receipted_again_and_not_stored_twice(
 def test_nothing_is_receipted_before_the_store_has_it(
     cloud: CloudRig, gateway: Gateway, store: MemoryStore
 ) -> None:
-    """While the store is away nothing is receipted or recorded; afterwards everything is, without a new send."""
+    """While the store is away nothing is receipted or recorded; later everything is, without a new send."""
     store.away.set()
     for sequence in range(2, 602):
         gateway.send(sequence)
@@ -225,4 +225,4 @@ def test_two_machines_of_one_drain_are_kept_apart(
     motor = MachinePath.parse("riverside/hall-1/water/motor-3")
     assert store.values[motor, "current", START_NS + 2 * 10**9] == 2.0
     assert store.values[PUMP, "current", START_NS + 3 * 10**9] == 3.0
-    assert EPOCH == list_accounts(cloud.engine)[0].epoch
+    assert list_accounts(cloud.engine)[0].epoch == EPOCH

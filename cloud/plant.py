@@ -1,0 +1,117 @@
+"""Builds the parts of the cloud service from its settings; a part that dies is built anew from here."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cloud.alerts.advice import load_adviser
+from cloud.alerts.book import AlertBook
+from cloud.gateways import Gateways
+from cloud.ingester import Ingester
+from cloud.intake import Intake
+from cloud.ledger import Ledger
+from cloud.machine_states import MachineStates
+from cloud.machines import CardBox
+from cloud.metrics import CloudMetrics
+from cloud.notifiers.outbox import NotificationOutbox
+from cloud.notifiers.shelf import list_addresses
+from cloud.settings import CloudSettings
+from cloud.stores import Block
+from models.telemetry import Topics
+
+if TYPE_CHECKING:
+    from cloud.console.server import ConsoleServer
+    from cloud.console.sources import Parts
+    from cloud.watcher import Watcher
+
+
+class Plant:
+    """What the parts share: records, store, cards and the alert book; and each part when it is asked for."""
+
+    def __init__(self, settings: CloudSettings, metrics: CloudMetrics) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._engine = settings.records.build()
+        self._writer = settings.store.build_writer()
+        self._reader = settings.store.build_reader()
+        self._cards = CardBox(settings.machines)
+        self._book = AlertBook(
+            self._engine,
+            settings.alerts,
+            self._cards,
+            adviser=load_adviser(settings.alerts.advice),
+            addresses=list_addresses(settings.notifiers),
+        )
+        self._watcher: Watcher | None = None
+
+    def close(self) -> None:
+        """Let go of files and connections, once no part runs."""
+        self._writer.close()
+        self._reader.close()
+        self._engine.dispose()
+
+    def ingest(self, stop: threading.Event) -> None:
+        """Run a new ingester."""
+        settings = self._settings
+        topics = Topics(settings.namespace)
+        client_id = f"forewarn-cloud-{settings.name}"
+        Ingester(
+            intake=Intake(settings.ingest, settings.broker, client_id, topics, self._metrics),
+            writer=self._writer,
+            ledger=Ledger(self._engine),
+            dead_letters=settings.dead_letters.build(self._engine),
+            gateways=Gateways(self._engine),
+            metrics=self._metrics,
+            sinks=[self._feed_watcher],
+        ).run(stop)
+
+    def watch(self, stop: threading.Event) -> None:
+        """Run a new watcher, with a reader of its own: a large question of the console must not delay it."""
+        from cloud.watcher import Watcher
+
+        reader = self._settings.store.build_reader()
+        try:
+            self._watcher = Watcher(
+                reader, self._writer, self._settings.bundles, self._book, self._engine, self._settings.watch
+            )
+            self._watcher.run(stop)
+        finally:
+            reader.close()
+
+    async def notify(self, stop: asyncio.Event) -> None:
+        """Run a new post office."""
+        from cloud.notifiers.post import LetterDesk, Post
+
+        notifiers = {one.name: one.build() for one in self._settings.notifiers}
+        desk = LetterDesk(self._cards, self._reader, find_public_url(self._settings))
+        await Post(NotificationOutbox(self._engine), self._book, notifiers, desk).run(stop)
+
+    def build_console(self, parts: "Parts") -> "ConsoleServer":
+        """Return the console; it listens once it runs."""
+        from cloud.console.accounts import GatewayAccounts
+        from cloud.console.app import make_app
+        from cloud.console.server import ConsoleServer
+        from cloud.console.view import PlantView
+
+        view = PlantView(
+            reader=self._reader,
+            alerts=self._book,
+            states=MachineStates(self._engine),
+            cards=self._cards,
+            gateways=GatewayAccounts(self._engine),
+            parts=parts,
+        )
+        return ConsoleServer(make_app(view), self._settings.console.host, self._settings.console.port)
+
+    def _feed_watcher(self, blocks: Sequence[Block]) -> None:
+        if self._watcher is not None:
+            self._watcher.feed(blocks)
+
+
+def find_public_url(settings: CloudSettings) -> str:
+    """Return the console's address in mails: what the settings say, else where it listens."""
+    console = settings.console
+    if "public_url" in console.model_fields_set:
+        return str(console.public_url)
+    return f"http://{console.host}:{console.port}"
