@@ -99,12 +99,11 @@ def save_bundle(root: Path, bundle: Bundle) -> Path:
 
 
 def find_bundle(place: Path) -> Path:
-    """Return the bundle that a person means by `place`: a bundle, a machine's folder, or a root with one machine."""
+    """Return the bundle meant by `place`: a bundle, a machine's folder, or a root with one machine."""
     if (place / CARD).is_file():
         return place
-    homes = (
-        [place] if (place / CURRENT).is_file() else [pointer.parent for pointer in place.glob(f"*/{CURRENT}")]
-    )
+    within = [pointer.parent for pointer in place.glob(f"*/{CURRENT}")]
+    homes = [place] if (place / CURRENT).is_file() else within
     if len(homes) != 1:
         names = ", ".join(sorted(home.name for home in homes)) or "none"
         raise BundleMissing(f"{place}: name one bundle; the machines with a bundle there are: {names}")

@@ -27,7 +27,7 @@ class TableRejected(ForewarnError):
 
 
 class TagTable(msgspec.Struct, frozen=True):
-    """Columns of a file: `timestamps` (n,) nanoseconds, strictly ascending; `values[tag]` (n,), NaN missing."""
+    """Columns of a file: `timestamps` (n,) nanoseconds, ascending; `values[tag]` (n,), NaN missing."""
 
     timestamps: NDArray[np.int64]
     values: dict[str, NDArray[np.float64]]
@@ -79,10 +79,12 @@ def _read_rows(path: Path, file: TextIO, columns: Sequence[str] | None) -> TagTa
     delimiter = max(DELIMITERS, key=heading.count)
     names = next(csv.reader([heading], delimiter=delimiter), [])[1:]
     wanted = list(columns) if columns else names
+    if not names:
+        raise TableRejected(f"{path}:1: names no columns: a time column and one column per tag are needed")
     unknown = [name for name in wanted if name not in names]
-    if unknown or not names:
+    if unknown:
         known = ", ".join(names[:COLUMNS_NAMED_MAX])
-        raise TableRejected(f"{path}:1: no column {unknown[:1]}; columns are {known or 'missing'}")
+        raise TableRejected(f"{path}:1: there is no column {unknown[0]!r}; columns are {known}")
     places = [names.index(name) + 1 for name in wanted]
     stamps: list[int] = []
     rows: list[list[float]] = []

@@ -26,6 +26,8 @@ COVERAGE_MIN = 0.6
 SHARPNESS = 2.0
 """Of the log-mean-exp that joins the members: the stranger one weighs more."""
 TYPICAL_QUANTILE = 0.99
+INFLATION_MIN = 0.5
+"""Held-out residuals are never much smaller than the fit promises; those of a constant tag are zero."""
 RATIO_MIN = 1e-9
 
 
@@ -62,7 +64,7 @@ class ConditionalDetector:
         residuals, distances = self._hold_out(features, usable, -(-self.windows.longest // stride))
         self._store(self._learn(features[usable]))
         own_residuals, own_distances = _apply(features[usable], self._moments(), self._operators_for(None))
-        self.inflation_ = np.sqrt((residuals**2).mean(axis=0))
+        self.inflation_ = np.maximum(np.sqrt((residuals**2).mean(axis=0)), INFLATION_MIN)
         held_out_rms = _rms(residuals / self.inflation_)
         self.residual_unit_ = _unit(_rms(own_residuals / self.inflation_), held_out_rms)
         self.distance_unit_ = _unit(own_distances, distances)
