@@ -62,7 +62,7 @@ class LivePlant:
             await self._opcua.start()
             for machine in self._plant.machines:
                 if machine.protocol == "opcua":
-                    await self._opcua.add_machine(machine.path.machine, list(machine.tags))
+                    await self._opcua.add_machine(machine.path.machine, list(machine.tags), self._clock_ns())
         self._simulations = begin(self._plant, self._find_step())
         for simulation in self._simulations:
             await self._show(simulation, always=True)

@@ -14,13 +14,15 @@ from models.telemetry import MachinePath
 
 CLIENT_PAUSE_S = 0.05
 BACKLOG_SHARE_MAX = 0.5
+# A fast replay puts many rows between two publishes of a subscription.
+QUEUE_MAX = 10_000
 
 
 class OpcuaReplay:
     """Writes each row to the nodes with the file's own timestamps, all shifted by one constant.
 
-    With `waits_for_client` it begins once every tag is subscribed to. It waits while a subscriber's queue is
-    half full, so that a slow reader slows it down and loses nothing.
+    With `waits_for_client` it goes on only while every tag is subscribed to. It waits while a subscriber's
+    queue is half full, so that a slow reader slows it down and loses nothing.
     """
 
     def __init__(
@@ -38,7 +40,9 @@ class OpcuaReplay:
         """Serve until the last row is out and `linger_s` over; raise `PortTaken`."""
         await self._server.start()
         try:
-            await self._server.add_machine(self._path.machine, list(self._recording.columns))
+            await self._server.add_machine(
+                self._path.machine, list(self._recording.columns), self._find_time_before_rows()
+            )
             tell({"ready": True, "opcua": self._server.url, "rows": len(self._recording)}, self._describe())
             await self._wait_until(stop, self._has_client)
             await self._replay(stop)
@@ -48,13 +52,23 @@ class OpcuaReplay:
         finally:
             await self._server.stop()
 
+    def _find_time_before_rows(self) -> int:
+        # Whoever keeps times in order must not meet the rows after "no value yet".
+        timestamps = self._recording.timestamps
+        return timestamps[0] + find_shift_ns(timestamps, self._speed, time.time_ns()) - 1_000_000_000
+
     def _describe(self) -> Section:
         tags = list_node_tags(self._path.machine, dict.fromkeys(self._recording.columns, ""))
-        return [describe_opcua_machine(str(self._path), self._server.url, tags)]
+        machine = describe_opcua_machine(str(self._path), self._server.url, tags)
+        return [{**machine, "queue_max": QUEUE_MAX, "tags": tags}]
 
     def _has_client(self) -> bool:
         watched = self._server.count_watched(self._path.machine)
         return not self._waits_for_client or watched == len(self._recording.columns)
+
+    def _has_room(self) -> bool:
+        # A client that has gone would miss rows too.
+        return self._has_client() and self._server.find_backlog() < BACKLOG_SHARE_MAX
 
     async def _replay(self, stop: asyncio.Event) -> None:
         timestamps = self._recording.timestamps
@@ -65,7 +79,7 @@ class OpcuaReplay:
         for index, timestamp in enumerate(timestamps):
             due_s = begin_s + (timestamp - timestamps[0]) / 1e9 / self._speed
             await wait(stop, due_s - time.monotonic())
-            await self._wait_until(stop, lambda: self._server.find_backlog() < BACKLOG_SHARE_MAX)
+            await self._wait_until(stop, self._has_room)
             if stop.is_set():
                 return
             row = {tag: _skip_nan(value) for tag, value in self._recording.row(index).items()}

@@ -106,11 +106,12 @@ class OpcuaServer:
         """Where clients connect; with port 0 known after `start`."""
         return f"opc.tcp://{HOST}:{self._port}/forewarn/"
 
-    async def add_machine(self, machine: str, tags: Sequence[str]) -> None:
-        """Add an object with one Double node per tag, none of which has a value yet."""
+    async def add_machine(self, machine: str, tags: Sequence[str], waiting_since_ns: int) -> None:
+        """Add an object with one Double node per tag, which has no value: bad since `waiting_since_ns`."""
         waiting = ua.DataValue(
             Value=ua.Variant(None, ua.VariantType.Null),
             StatusCode=ua.StatusCode(ua.UInt32(StatusCodes.BadWaitingForInitialData)),
+            SourceTimestamp=_convert_time(waiting_since_ns),
         )
         place = ua.NodeId(ua.String(machine), ua.Int16(self._namespace))
         thing = await self._server.nodes.objects.add_object(
@@ -125,7 +126,7 @@ class OpcuaServer:
 
     async def write(self, machine: str, values: Mapping[str, float | None], timestamp_ns: int) -> None:
         """Give the machine's tags values observed at `timestamp_ns`; None is `BadNoData`."""
-        observed = _EPOCH + timedelta(microseconds=timestamp_ns // 1000)
+        observed = _convert_time(timestamp_ns)
         for tag, value in values.items():
             await self._server.write_attribute_value(self._nodes[machine, tag], _stamp_value(value, observed))
 
@@ -159,6 +160,10 @@ class OpcuaServer:
     async def stop(self) -> None:
         """Close all connections and stop listening."""
         await self._server.stop()
+
+
+def _convert_time(timestamp_ns: int) -> ua.DateTime:
+    return _EPOCH + timedelta(microseconds=timestamp_ns // 1000)
 
 
 def _stamp_value(value: float | None, observed: ua.DateTime) -> ua.DataValue:

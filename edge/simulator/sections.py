@@ -94,14 +94,9 @@ def write_section(machines: Sequence[Mapping[str, Any]]) -> str:
     """
     lines = ["machines:"]
     for machine in machines:
-        lead = "  - "
-        for key, value in machine.items():
-            if key != "tags":
-                lines.append(f"{lead}{key}: {_write_inline(value)}")
-            else:
-                lines.append(f"{lead}tags:")
-                lines += _write_tags(value)
-            lead = "    "
+        keys = [f"{key}: {_write_inline(value)}" for key, value in machine.items() if key != "tags"]
+        lines += [f"  - {keys[0]}", *(f"    {key}" for key in keys[1:]), "    tags:"]
+        lines += _write_tags(machine["tags"])
     return "\n".join(lines) + "\n"
 
 
