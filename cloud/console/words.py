@@ -18,7 +18,7 @@ def say_number(value: float | None) -> str:
     if size >= 100:
         return f"{value:.1f}"
     if size >= 1:
-        return f"{value:.2f}".removesuffix(".00")
+        return f"{value:.2f}".rstrip("0").rstrip(".")
     return f"{value:.3g}"
 
 
