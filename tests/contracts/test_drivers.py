@@ -62,8 +62,13 @@ class OpcuaMachine:
         tags = [{"name": name, "node_id": f"nsu={NAMESPACE};s=pump-7.{name}"} for name in names]
         url = self._rig.url.replace(str(self.port), str(port))
         return {
-            **{"kind": "opcua", "url": url, "mode": self.mode, "tags": tags},
-            **{"allow_insecure": True, "interval_s": 0.1, "timeout_s": 1.0},
+            "kind": "opcua",
+            "url": url,
+            "mode": self.mode,
+            "interval_s": 0.1,
+            "timeout_s": 1.0,
+            "allow_insecure": True,
+            "tags": tags,
         }
 
     async def start(self) -> None:
@@ -126,6 +131,14 @@ async def read_until(driver: Driver, expected: dict[str, float]) -> list[Frame]:
     pytest.fail(f"expected {expected}, read {seen}")
 
 
+async def read_on(driver: Driver) -> None:
+    """Read as long as there is patience."""
+    end = monotonic() + 2 * PATIENCE_S
+    while monotonic() < end:
+        await driver.read()
+        await asyncio.sleep(0.02)
+
+
 def test_every_driver_of_the_shelf_is_tried_here() -> None:
     """A new kind of machine is covered the moment its settings are on the shelf."""
     union = get_args(MachineSettings)[0]
@@ -173,9 +186,7 @@ async def test_a_machine_that_goes_away_is_said_and_comes_back(machine: Machine)
     await read_until(driver, {"first": 10.0})
     await machine.stop()
     with pytest.raises(NotConnected, match=str(machine.port)):
-        for _ in range(200):
-            await driver.read()
-            await asyncio.sleep(0.02)
+        await read_on(driver)
     with pytest.raises(NotConnected, match="refuses the connection"):
         await driver.connect()
     await machine.start()
@@ -193,11 +204,8 @@ async def test_a_machine_that_falls_silent_is_said(machine: Machine) -> None:
     await driver.connect()
     await read_until(driver, {"first": 10.0})
     proxy.silent = True
-    end = monotonic() + 2 * PATIENCE_S
     with pytest.raises(NotConnected):
-        while monotonic() < end:
-            await driver.read()
-            await asyncio.sleep(0.02)
+        await read_on(driver)
     await driver.close()
     await proxy.stop()
 

@@ -39,7 +39,10 @@ class ModbusRig:
         kinds = [("coil", True), ("discrete", True), ("holding", False), ("input", False)]
         tables = tuple(_make_runs(self.tables.get(table, {}), bits=bits) for table, bits in kinds)
         device = SimDevice(1, simdata=tables, action=self._act)
-        self._server = ModbusTcpServer(device, address=(HOST, self.port), trace_pdu=self._trace)
+        # Every other unit: what a Modbus gateway says when nobody is there.
+        everything = [SimData(0, count=65_536, values=0, datatype=DataType.REGISTERS)]
+        absent = SimDevice(0, simdata=everything, action=_absent)
+        self._server = ModbusTcpServer([device, absent], address=(HOST, self.port), trace_pdu=self._trace)
         await self._server.serve_forever(background=True)
 
     async def stop(self) -> None:
@@ -68,6 +71,10 @@ class ModbusRig:
         if sending and self.cut_answers_from is not None and len(pdu.registers) > self.cut_answers_from:
             pdu.registers = list(pdu.registers)[: self.cut_answers_from]
         return pdu
+
+
+async def _absent(*_request: Any) -> ExcCodes:
+    return ExcCodes.GATEWAY_NO_RESPONSE
 
 
 def _make_runs(words: dict[int, int], *, bits: bool) -> list[SimData]:

@@ -48,7 +48,7 @@ def test_what_a_server_repeats_is_left_out() -> None:
 
 
 def test_bad_is_said_once_until_it_changes() -> None:
-    """A tag that stays bad with a new timestamp each round is no news; another reason is, and so is recovery."""
+    """A tag that stays bad with a new timestamp each round is no news; another reason is, and recovery."""
     repeats = RepeatFilter()
     bad, worse = quality.BAD_NODE_ID_UNKNOWN, quality.BAD_DEVICE_FAILURE
     assert len(list(repeats.keep_news([("a", 10, None, bad)]))) == 1
@@ -93,7 +93,7 @@ def test_a_float32_is_the_decimal_that_was_meant() -> None:
 
 
 def test_the_first_timestamp_that_is_one_counts() -> None:
-    """Microseconds are kept exactly; what is missing or before 1970 (OPC UA's zero is 1601) is passed over."""
+    """Microseconds are kept exactly; what is missing or before 1970 (OPC UA's zero: 1601) is passed over."""
     moment = datetime(2026, 11, 23, 3, 0, 0, 123_457, UTC)
     assert convert_time(moment, None) == 1_795_402_800_123_457_000
     assert convert_time(None, moment) == convert_time(datetime(1601, 1, 1, tzinfo=UTC), moment)

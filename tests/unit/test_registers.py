@@ -1,6 +1,7 @@
 """Which registers are read together, and that every wanted one is read once."""
 
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -69,7 +70,7 @@ def test_no_gap_wider_than_allowed_is_read_through(wanted: list[Wanted], gap_max
     for block in plan_blocks(wanted, Limits(gap_max)):
         allowed = 16 * gap_max if is_bit_table(block.table) else gap_max
         ordered = sorted(block.wanted, key=lambda value: value.address)
-        for left, right in zip(ordered, ordered[1:], strict=False):
+        for left, right in pairwise(ordered):
             assert right.address - left.end <= allowed
 
 
@@ -78,7 +79,7 @@ def test_neighbours_are_read_together_where_they_fit(wanted: list[Wanted], gap_m
     """A block ends only where the gap is too wide or the request would be too large."""
     limits = Limits(gap_max)
     blocks = plan_blocks(wanted, limits)
-    for left, right in zip(blocks, blocks[1:], strict=False):
+    for left, right in pairwise(blocks):
         if left.table == right.table:
             bits = is_bit_table(left.table)
             gap = right.address - (left.address + left.count)

@@ -106,8 +106,15 @@ def test_types_and_orders_mix_in_one_block() -> None:
     )
     assert reading.quality == {}
     assert reading.values == {
-        **{"low": -2.0, "straight": 12.315, "bit 0": 1.0, "bit 1": 0.0, "any": 1.0, "word": 5.0},
-        **{"swapped": 12.315, "over": float(0x00050A3D), "overlap": float(0x0A3D4145)},
+        "low": -2.0,
+        "straight": 12.315,
+        "bit 0": 1.0,
+        "bit 1": 0.0,
+        "any": 1.0,
+        "word": 5.0,
+        "swapped": 12.315,
+        "over": float(0x00050A3D),
+        "overlap": float(0x0A3D4145),
     }
 
 

@@ -1,0 +1,224 @@
+"""The OPC UA driver against a real asyncua server: timestamps, qualities, wrong nodes, and nothing lost."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asyncua import ua
+from structlog.testing import capture_logs
+
+from edge.drivers import NotConnected
+from edge.drivers.opcua_driver import OpcuaDriver
+from edge.drivers.opcua_settings import OpcuaMachineSettings
+from models.telemetry import Frame, quality
+from tests.integration.drivers_rig import NAMESPACE, OpcuaRig
+from tests.servers import find_free_port
+
+START = datetime(2026, 11, 23, 3, 0, 0, 0, UTC)
+START_NS = 1_795_402_800_000_000_000
+PATIENCE_S = 15
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[OpcuaRig]:
+    """A server that a test starts with its own variables."""
+    rig = OpcuaRig(find_free_port())
+    yield rig
+    await rig.stop()
+
+
+def build(rig: OpcuaRig, nodes: dict[str, str], **more: Any) -> OpcuaDriver:
+    """Make the driver of these tags (name: node id, short for one of our namespace)."""
+    tags = [
+        {"name": name, "node_id": node if "=" in node else f"nsu={NAMESPACE};s=pump-7.{node}"}
+        for name, node in nodes.items()
+    ]
+    return OpcuaMachineSettings.model_validate(
+        {"kind": "opcua", "path": "s/a/l/pump", "url": rig.url, "interval_s": 0.1, "tags": tags}
+        | ({"allow_insecure": True} if "security" not in more else {})
+        | more
+    ).build()
+
+
+async def read_for(driver: OpcuaDriver, tag: str, rows: int) -> dict[int, tuple[Any, int]]:
+    """Read until a tag has that many rows; return value and quality by timestamp."""
+    seen: dict[int, tuple[Any, int]] = {}
+    async with asyncio.timeout(PATIENCE_S):
+        while len(seen) < rows:
+            seen |= take_rows(await driver.read(), tag)
+            await asyncio.sleep(0.01)
+    return seen
+
+
+def take_rows(frames: list[Frame], tag: str) -> dict[int, tuple[Any, int]]:
+    return {
+        stamp: (frame.values[tag][row], frame.quality.get(tag, {}).get(row, 0))
+        for frame in frames
+        if tag in frame.values
+        for row, stamp in enumerate(frame.timestamps)
+    }
+
+
+async def test_a_subscription_loses_nothing_between_two_publishes(rig: OpcuaRig) -> None:
+    """Ten tags change 50 times within one publish interval; every value comes with its own timestamp."""
+    await rig.start({f"t{at}": 0.0 for at in range(10)})
+    driver = build(rig, {f"t{at}": f"t{at}" for at in range(10)}, interval_s=1.0)
+    await driver.connect()
+    frames = await driver.read()
+    for step in range(1, 51):
+        for at in range(10):
+            await rig.write(f"t{at}", float(step), source=START + timedelta(milliseconds=step))
+    expected = {START_NS + step * 1_000_000: (float(step), 0) for step in range(1, 51)}
+    async with asyncio.timeout(PATIENCE_S):
+        while not all(expected.keys() <= take_rows(frames, f"t{at}").keys() for at in range(10)):
+            frames += await driver.read()
+    for at in range(10):
+        rows = take_rows(frames, f"t{at}")
+        assert {stamp: rows[stamp] for stamp in expected} == expected
+    await driver.close()
+
+
+async def test_tags_of_one_instant_share_a_frame(rig: OpcuaRig) -> None:
+    """Tags that the machine stamps alike travel together, one list of timestamps for all."""
+    await rig.start({"a": 0.0, "b": 0.0, "c": 0.0})
+    driver = build(rig, {"a": "a", "b": "b", "c": "c"}, mode="poll")
+    await driver.connect()
+    for name in ("a", "b"):
+        await rig.write(name, 1.5, source=START)
+    await rig.write("c", 2.5, source=START + timedelta(seconds=1))
+    frames = await driver.read()
+    assert Frame([START_NS], {"a": [1.5], "b": [1.5]}) in frames
+    assert Frame([START_NS + 1_000_000_000], {"c": [2.5]}) in frames
+    await driver.close()
+
+
+async def test_polling_leaves_out_what_has_not_changed(rig: OpcuaRig) -> None:
+    """A value with the source timestamp of the last round is the same point, not a second row."""
+    await rig.start({"a": 1.0})
+    driver = build(rig, {"a": "a"}, mode="poll")
+    await driver.connect()
+    await rig.write("a", 2.0, source=START)
+    assert await driver.read() == [Frame([START_NS], {"a": [2.0]})]
+    assert await driver.read() == []
+    await rig.write("a", 2.0, source=START + timedelta(microseconds=1))
+    assert await driver.read() == [Frame([START_NS + 1_000], {"a": [2.0]})]
+    await driver.close()
+
+
+@pytest.mark.parametrize("mode", ["poll", "subscription"])
+async def test_quality_travels_with_the_value(rig: OpcuaRig, mode: str) -> None:
+    """Bad is None with the server's code, uncertain keeps its value, text and arrays are a type mismatch."""
+    await rig.start({"x": 0.0, "text": "twelve", "list": [1.0, 2.0], "on": True})
+    driver = build(rig, {name: name for name in ("x", "text", "list", "on")}, mode=mode)
+    await driver.connect()
+    with capture_logs() as logs:
+        rows = {name: await read_for(driver, name, 1) for name in ("x",)}
+        frames = [*await driver.read()]
+    await rig.write("x", 1.0, source=START, status=quality.UNCERTAIN_SUB_NORMAL)
+    rows["x"] |= await read_for(driver, "x", 1)
+    await rig.write("x", 2.0, source=START + timedelta(seconds=1), status=quality.BAD_SENSOR_FAILURE)
+    rows["x"] |= await read_for(driver, "x", 1)
+    assert rows["x"][START_NS] == (1.0, quality.UNCERTAIN_SUB_NORMAL)
+    assert rows["x"][START_NS + 1_000_000_000] == (None, quality.BAD_SENSOR_FAILURE)
+    assert sorted((line["event"], line["tag"]) for line in logs) == [
+        ("no_number", "list"),
+        ("no_number", "text"),
+    ]
+    assert frames == []
+    await driver.close()
+
+
+async def test_a_server_without_source_timestamps_gives_its_own(rig: OpcuaRig) -> None:
+    """Source timestamp, else server timestamp, else the time of receipt."""
+    await rig.start({"a": 0.0, "f": ua.Variant(0.0, ua.VariantType.Float)})
+    driver = build(rig, {"a": "a", "f": "f"}, mode="poll")
+    await driver.connect()
+    await rig.write("a", 3.0, server=START)
+    await rig.write("f", ua.Variant(12.3, ua.VariantType.Float), source=START)
+    frames = await driver.read()
+    assert take_rows(frames, "a") == {START_NS: (3.0, 0)}
+    assert take_rows(frames, "f") == {START_NS: (12.3, 0)}
+    await driver.close()
+
+
+@pytest.mark.parametrize("mode", ["poll", "subscription"])
+async def test_a_wrong_node_id_names_the_nearest_right_one(rig: OpcuaRig, mode: str) -> None:
+    """The log names tag, node id and what the server has instead, once, also over a reconnect."""
+    await rig.start({"bearing_temperature": 61.5, "flow": 3.0})
+    wrong = {
+        "slip": f"nsu={NAMESPACE};s=pump-7.bearing_temprature",
+        "space": "nsu=urn:forewarn:plent;s=pump-7.flow",
+    }
+    driver = build(rig, {"flow": "flow", **wrong}, mode=mode)
+    with capture_logs() as logs:
+        await driver.connect()
+        first = await driver.read()
+        assert take_rows(first, "slip").popitem()[1] == (None, quality.BAD_NODE_ID_UNKNOWN)
+        assert take_rows(first, "space").popitem()[1] == (None, quality.BAD_NODE_ID_UNKNOWN)
+        if not take_rows(first, "flow"):
+            await read_for(driver, "flow", 1)
+        await driver.connect()
+    reasons = {line["tag"]: line["reason"] for line in logs if line["event"] == "node_not_found"}
+    assert len(logs) == 2
+    assert reasons["slip"] == (
+        f"{wrong['slip']}: the server has no such node; "
+        f"did you mean nsu={NAMESPACE};s=pump-7.bearing_temperature?"
+    )
+    assert "no namespace 'urn:forewarn:plent' (it has " in reasons["space"]
+    assert f"did you mean nsu={NAMESPACE};s=pump-7.flow?" in reasons["space"]
+    await driver.close()
+
+
+async def test_a_node_that_appears_later_is_found(rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A subscription asks again for the nodes that were refused, and has them once they are there."""
+    monkeypatch.setattr("edge.drivers.probing.PROBE_DELAY_S", 0.2)
+    await rig.start({"a": 1.0})
+    driver = build(rig, {"a": "a", "late": "late"})
+    await driver.connect()
+    assert set((await read_for(driver, "late", 1)).values()) == {(None, quality.BAD_NODE_ID_UNKNOWN)}
+    assert rig.server is not None
+    index = await rig.server.get_namespace_index(NAMESPACE)
+    node_id = ua.NodeId("pump-7.late", index)
+    await rig.server.nodes.objects.add_variable(node_id, "late", 7.0)
+    assert [value for value, _ in (await read_for(driver, "late", 1)).values()] == [7.0]
+    await driver.close()
+
+
+async def test_a_namespace_may_move_between_two_connects(rig: OpcuaRig) -> None:
+    """The URI is resolved at each connect: another index after a download of the controller is no matter."""
+    await rig.start({"a": 1.0})
+    driver = build(rig, {"a": "a"}, mode="poll")
+    await driver.connect()
+    await rig.stop()
+    await rig.start({"a": 2.0}, before=("urn:new:first", "urn:new:second"))
+    await driver.connect()
+    assert [value for value, _ in take_rows(await driver.read(), "a").values()] == [2.0]
+    await driver.close()
+
+
+async def test_a_subscription_that_the_server_ends_is_said(rig: OpcuaRig) -> None:
+    """When the server drops the subscription but keeps the session, reading ends as NotConnected."""
+    await rig.start({"a": 1.0})
+    driver = build(rig, {"a": "a"}, timeout_s=0.5)
+    await driver.connect()
+    await read_for(driver, "a", 1)
+    assert rig.server is not None
+    service = rig.server.iserver.subscription_service
+    await service.delete_subscriptions(list(service.subscriptions))
+    with pytest.raises(NotConnected):
+        await read_for(driver, "a", 1_000)
+    await driver.close()
+
+
+async def test_a_server_that_wants_security_is_said(rig: OpcuaRig, tmp_path: Path) -> None:
+    """Certificate files that are not there are named, with the key of the settings."""
+    await rig.start({"a": 1.0})
+    missing = {
+        name: str(tmp_path / f"{name}.der") for name in ("certificate", "private_key", "server_certificate")
+    }
+    driver = build(rig, {"a": "a"}, security=missing)
+    with pytest.raises(NotConnected, match=r"cannot read .*certificate\.der: check the paths below security"):
+        await driver.connect()
