@@ -33,16 +33,13 @@ class WatchedMachine:
         self.trouble = ""
         """Why a newer bundle could not take charge, in words."""
         self.newest_ns = 0
+        self.has_begun = False
+        """Whether it has said anything since the watcher started."""
         self.late_total = 0
         self.skipped_rows_total = 0
         self._lateness_ns = lateness_ns
         self._ring: GridRing | None = None
         self._judged_ns = 0
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether it has said anything since the watcher started."""
-        return self._judged_ns > 0
 
     @property
     def reach_ns(self) -> int:
@@ -53,7 +50,8 @@ class WatchedMachine:
         """Let `bundle` judge what comes from now on, with an empty ring: `warm_up` fills it."""
         self.bundle = bundle
         self.trouble = ""
-        self._judged_ns = max(self._judged_ns, self.newest_ns)
+        if self.has_begun:
+            self._judged_ns = self.newest_ns
         self.empty()
 
     def empty(self) -> None:
@@ -70,9 +68,11 @@ class WatchedMachine:
             self._ring.put(frame)
 
     def put(self, frames: Sequence[Frame]) -> None:
-        """Take new frames, in any order."""
+        """Take new frames, in any order; judging begins with the first that ever come."""
+        if not self.has_begun:
+            self.has_begun = True
+            self._judged_ns = min(frame.timestamps[0] for frame in frames)
         for frame in frames:
-            self._judged_ns = self._judged_ns or frame.timestamps[0]
             self.late_total += bisect_right(frame.timestamps, self._judged_ns - 1)
             self.newest_ns = max(self.newest_ns, frame.timestamps[-1])
             if self._ring is not None:
@@ -85,7 +85,7 @@ class WatchedMachine:
         grid_ns = step_ns(self.bundle.card.grid_s)
         due = (self.newest_ns - self._lateness_ns) // grid_ns - 1
         rows = due - (self._judged_ns // grid_ns - 1)
-        if self.newest_ns == 0 or rows <= 0:
+        if not self.has_begun or rows <= 0:
             return [], []
         self.skipped_rows_total += max(0, rows - JUDGED_ROWS_MAX)
         rows = min(rows, JUDGED_ROWS_MAX)

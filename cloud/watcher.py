@@ -144,7 +144,8 @@ class Watcher:
         if not frames:
             return
         machine = self._machines.get(block.machine) or self._meet(block.machine)
-        first_block = not machine.has_begun
+        if not machine.has_begun:
+            self._check_bundle(machine, min(frame.timestamps[0] for frame in frames))
         late_before = machine.late_total
         machine.put(frames)
         self.late_values_total += machine.late_total - late_before
@@ -152,10 +153,8 @@ class Watcher:
         if block.machine in self._silent:
             self._silent.discard(block.machine)
             log.info("machine_speaks_again", machine=str(block.machine))
-        if first_block:
-            self._check_bundle(machine)
 
-    def _check_bundle(self, machine: WatchedMachine) -> None:
+    def _check_bundle(self, machine: WatchedMachine, until_ns: int | None = None) -> None:
         """Put the machine's current bundle in charge when it is new; a damaged one never takes charge."""
         try:
             folder = find_current(self._bundles, machine.machine)
@@ -171,16 +170,17 @@ class Watcher:
                 log.warning("bundle_refused", machine=str(machine.machine), reason=str(error))
             return
         machine.take_charge(bundle)
-        self._warm_up(machine)
+        self._warm_up(machine, until_ns or machine.newest_ns + 1)
         provisional = bundle.card.limit.provisional
         log.info(
             "bundle_in_charge", machine=str(machine.machine), bundle=folder.name, provisional=provisional
         )
 
-    def _warm_up(self, machine: WatchedMachine) -> None:
+    def _warm_up(self, machine: WatchedMachine, until_ns: int) -> None:
+        """Fill the machine's windows from the store, up to `until_ns`."""
         try:
-            start_ns = machine.newest_ns - machine.reach_ns
-            table = self._reader.read("telemetry", machine.machine, start_ns, machine.newest_ns + 1)
+            start_ns = max(0, min(until_ns, machine.newest_ns or until_ns) - machine.reach_ns)
+            table = self._reader.read("telemetry", machine.machine, start_ns, until_ns)
         except StoreUnavailable as error:
             log.warning("watching_without_past", machine=str(machine.machine), reason=str(error))
             return
@@ -192,7 +192,7 @@ class Watcher:
             machine = self._machines.get(path) or self._meet(path)
             log.warning("watcher_behind", machine=str(path), dropped_blocks=self.dropped_blocks_total)
             self._check_bundle(machine)
-            self._warm_up(machine)
+            self._warm_up(machine, self._clock_ns() + FUTURE_NS_MAX)
 
     def _judge(self) -> None:
         observations: list[Observation] = []

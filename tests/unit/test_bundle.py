@@ -145,7 +145,7 @@ def test_a_pickle_in_the_arrays_is_never_opened(tmp_path: Path) -> None:
 
 def test_too_short_a_span_is_refused_in_words() -> None:
     """The message says how long it was and how long it must be."""
-    with pytest.raises(TrainingRejected, match="40 s of values is too short .* 2 min"):
+    with pytest.raises(TrainingRejected, match=r"40 s of values is too short .* 2 min"):
         train(rows=40)
 
 
