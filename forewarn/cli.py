@@ -28,7 +28,7 @@ def main() -> None:
     if debug:
         sys.argv.remove("--debug")
     try:
-        app()
+        app(prog_name="forewarn")
     except ForewarnError as error:
         if debug:
             raise

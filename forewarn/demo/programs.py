@@ -146,7 +146,7 @@ class Program:
 
 def forewarn_command(*arguments: str) -> list[str]:
     """Return the command line that runs `forewarn ARGUMENTS` in this very installation."""
-    return [sys.executable, "-c", "from forewarn.cli import main; main()", *arguments]
+    return [sys.executable, "-m", "forewarn", *arguments]
 
 
 def _die_with_parent() -> None:
