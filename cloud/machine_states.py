@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Engine, Float, String, Table, Text, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from cloud.observations import MachineState, Observation
 from cloud.records import metadata
+from cloud.transactions import begin_read, begin_write, insert_into
 from models.telemetry import MachinePath
 
 machine_state = Table(
@@ -46,21 +46,19 @@ class MachineStates:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        metadata.create_all(engine, tables=[machine_state])
 
     def put(self, observations: Sequence[Observation]) -> None:
-        """Keep the newest observation of each machine in `observations`, in one transaction."""
+        """Keep the newest observation of each machine, in one transaction; raise `RecordsUnavailable`."""
         newest = {seen.machine: seen for seen in sorted(observations, key=lambda seen: seen.timestamp)}
         if not newest:
             return
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        with self._engine.begin() as connection:
+        with begin_write(self._engine) as connection:
             wanted = machine_state.c.machine.in_([str(machine) for machine in newest])
             known = {
                 row.machine: (row.state, row.since_ns)
                 for row in connection.execute(select(machine_state).where(wanted))
             }
-            statement = insert(machine_state)
+            statement = insert_into(connection, machine_state)
             rest = {
                 column.name: statement.excluded[column.name]
                 for column in machine_state.columns
@@ -72,8 +70,8 @@ class MachineStates:
             )
 
     def list(self) -> list[MachineStateRow]:
-        """Return the latest state of every machine, by path."""
-        with self._engine.connect() as connection:
+        """Return the latest state of every machine, by path; raise `RecordsUnavailable`."""
+        with begin_read(self._engine) as connection:
             rows = connection.execute(select(machine_state).order_by(machine_state.c.machine)).all()
         return [
             MachineStateRow(

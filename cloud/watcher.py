@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from cloud.machine_states import MachineStates
 from cloud.observations import Observation
 from cloud.stores import Block, StoreReader, StoreUnavailable, StoreWriter
+from cloud.transactions import RecordsUnavailable
 from cloud.watched import WatchedMachine
 from cloud.watching import WatchSettings
 from models.anomaly.bundle import BundleDamaged, BundleMissing, find_current, load_current
@@ -22,6 +23,7 @@ from models.telemetry import MachinePath
 TURN_S = 0.2
 WRITE_EVERY_S = 1.0
 UNWRITTEN_BLOCKS_MAX = 3_000
+UNTOLD_MAX = 50_000
 FUTURE_NS_MAX = 24 * 3600 * NS_PER_S
 """A clock that is further ahead is broken: one such value would make all right ones look late."""
 
@@ -32,14 +34,14 @@ class Book(Protocol):
     """What the watcher tells its observations to."""
 
     def observe(self, observations: Sequence[Observation]) -> None:
-        """Take observations, oldest first per machine."""
+        """Take observations, oldest first per machine; `RecordsUnavailable` asks for the same call again."""
 
 
 class Watcher:
     """Judges machines in a thread of its own; `feed` hands it blocks from any other.
 
-    What the queue cannot hold is dropped, counted, and read back from the store. `writer` and `reader` are
-    used by the watcher's thread only.
+    What the queue cannot hold is dropped, counted, and read back from the store. `reader` is used by the
+    watcher's thread only; `writer` may be shared when it says so.
     """
 
     def __init__(  # six parts, each of a type of its own
@@ -66,7 +68,8 @@ class Watcher:
         self._silent: set[MachinePath] = set()
         self._latest: dict[MachinePath, Observation] = {}
         self._unwritten: deque[Block] = deque(maxlen=UNWRITTEN_BLOCKS_MAX)
-        self._store_away = False
+        self._untold: deque[Observation] = deque(maxlen=UNTOLD_MAX)
+        self._store_away = self._records_away = False
         self._wake = threading.Condition()
         self._queue: deque[Block] = deque()
         self._behind: set[MachinePath] = set()
@@ -74,6 +77,7 @@ class Watcher:
         self.dropped_blocks_total = 0
         self.late_values_total = 0
         self.unwritten_blocks_total = 0
+        self.untold_observations_total = 0
 
     def feed(self, blocks: Sequence[Block]) -> None:
         """Take blocks that the store has committed; returns at once."""
@@ -108,6 +112,7 @@ class Watcher:
             self._take(block, now_s)
         self._catch_up(behind)
         self._judge()
+        self._tell()
         if now_s - self._checked_s >= self._settings.bundle_check_s:
             self._checked_s = now_s
             for machine in self._machines.values():
@@ -116,8 +121,7 @@ class Watcher:
             self._written_s = now_s
             self._find_silent(now_s)
             self._write_scores()
-            self._states.put(list(self._latest.values()))
-            self._latest.clear()
+            self._keep_states()
 
     def _meet_stored_machines(self) -> None:
         """Know the machines of before the start, so that one that never comes back is seen to be silent."""
@@ -195,7 +199,6 @@ class Watcher:
             self._warm_up(machine, self._clock_ns() + FUTURE_NS_MAX)
 
     def _judge(self) -> None:
-        observations: list[Observation] = []
         for machine in self._machines.values():
             if machine.bundle is None:
                 if machine.has_begun:
@@ -203,14 +206,38 @@ class Watcher:
                 continue
             seen, blocks = machine.observe()
             if seen:
-                observations += seen
+                self._tell_later(seen)
                 self._latest[machine.machine] = seen[-1]
-                self._unwritten_add(blocks)
-        if observations:
-            self._book.observe(observations)
+                self._write_later(blocks)
+
+    def _tell(self) -> None:
+        """Tell the book; while the records are away observations wait, the oldest giving way."""
+        if not self._untold:
+            return
+        try:
+            self._book.observe(list(self._untold))
+        except RecordsUnavailable as error:
+            self._say_records_away(error)
+            return
+        self._untold.clear()
+
+    def _keep_states(self) -> None:
+        try:
+            self._states.put(list(self._latest.values()))
+        except RecordsUnavailable as error:
+            self._say_records_away(error)
+            return
+        self._latest.clear()
+        if self._records_away:
+            self._records_away = False
+            log.info("records_are_back", observations_lost=self.untold_observations_total)
+
+    def _say_records_away(self, error: RecordsUnavailable) -> None:
+        if not self._records_away:
+            self._records_away = True
+            log.warning("observations_wait_for_records", reason=str(error))
 
     def _find_silent(self, now_s: float) -> None:
-        silent = []
         for path, arrived_s in self._arrived_s.items():
             if now_s - arrived_s < self._settings.silent_after_s:
                 continue
@@ -218,14 +245,15 @@ class Watcher:
             self._latest[path] = seen
             if path not in self._silent:
                 self._silent.add(path)
-                silent.append(seen)
+                self._tell_later([seen])
                 log.warning("machine_silent", machine=str(path), reason=seen.reason)
-        if silent:
-            self._book.observe(silent)
 
-    def _unwritten_add(self, blocks: Sequence[Block]) -> None:
-        overflow = len(self._unwritten) + len(blocks) - UNWRITTEN_BLOCKS_MAX
-        self.unwritten_blocks_total += max(0, overflow)
+    def _tell_later(self, observations: Sequence[Observation]) -> None:
+        self.untold_observations_total += max(0, len(self._untold) + len(observations) - UNTOLD_MAX)
+        self._untold.extend(observations)
+
+    def _write_later(self, blocks: Sequence[Block]) -> None:
+        self.unwritten_blocks_total += max(0, len(self._unwritten) + len(blocks) - UNWRITTEN_BLOCKS_MAX)
         self._unwritten.extend(blocks)
 
     def _write_scores(self) -> None:

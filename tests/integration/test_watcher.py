@@ -2,123 +2,29 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cloud.machine_states import MachineStates
-from cloud.observations import Observation
-from cloud.records import open_records
 from cloud.stores import Block, Rejection, StoreUnavailable
-from cloud.stores.embedded import EmbeddedStoreSettings
 from cloud.training import NothingStored, train_machine
-from cloud.watcher import Watcher
-from cloud.watching import WatchSettings
 from models.anomaly.bundle import locate_machine
-from models.telemetry import Frame, MachinePath, quality
-
-MACHINE = MachinePath.parse("riverside/hall-1/water/pump-7")
-OTHER = MachinePath.parse("riverside/hall-1/water/pump-8")
-SECOND = 1_000_000_000
-PAST_ROWS = 1_200
-NOW_NS = 1_795_337_912 * SECOND
-SCRIPT = "<script>alert(1)</script>"
-SETTINGS = WatchSettings(grid_s=1.0, lateness_s=1.0, bundle_check_s=0.001)
-
-
-def make_rows(first: int, rows: int) -> dict[str, np.ndarray]:
-    """Return values of second `first` on of a machine whose tags follow a load; a second has one value."""
-    rng = np.random.default_rng(11)
-    noise = rng.normal(size=(6_000, 4))
-    load = np.convolve(noise[:, 3], np.ones(40) / 6.0, mode="same")
-    columns = {
-        "flow": 30.0 + load + 0.2 * noise[:, 0],
-        SCRIPT: 12.0 + 0.5 * load + 0.1 * noise[:, 1],
-        "temperature": 60.0 + 2.0 * load + 0.3 * noise[:, 2],
-    }
-    return {tag: values[first + PAST_ROWS : first + PAST_ROWS + rows] for tag, values in columns.items()}
-
-
-def make_frame(first: int, rows: int, change: Callable[[dict], None] = lambda _columns: None) -> Frame:
-    """Return the rows of seconds first.. after the start, changed as told."""
-    columns = {tag: values.copy() for tag, values in make_rows(first, rows).items()}
-    change(columns)
-    stamps = [NOW_NS + (first + row) * SECOND + 300_000_000 for row in range(rows)]
-    return Frame(stamps, {tag: values.tolist() for tag, values in columns.items()})
-
-
-class RecordingBook:
-    """A book that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.seen: list[Observation] = []
-
-    def observe(self, observations: Sequence[Observation]) -> None:
-        """Keep them."""
-        self.seen += observations
-
-    def judged(self) -> list[Observation]:
-        """Return those with a score."""
-        return [seen for seen in self.seen if seen.state == "judged"]
-
-    def strange(self) -> list[Observation]:
-        """Return those above their limit."""
-        return [seen for seen in self.judged() if (seen.score or 0) > (seen.limit or 0)]
-
-
-class Rig:
-    """A store with a past, a watcher over it, and the way of a block through both."""
-
-    def __init__(self, folder: Path, settings: WatchSettings = SETTINGS) -> None:
-        store = EmbeddedStoreSettings(kind="embedded", path=folder / "store.sqlite")
-        self.writer, self.reader = store.build_writer(), store.build_reader()
-        self.score_writer = store.build_writer()
-        self.engine = open_records(f"sqlite:///{folder}/records.sqlite")
-        self.bundles = folder / "bundles"
-        self.settings = settings
-        self.clock_s = 1_000.0
-        self.watch()
-
-    def watch(self) -> None:
-        """Start a watcher anew, as after a restart."""
-        self.book = RecordingBook()
-        self.watcher = Watcher(
-            self.reader,
-            self.score_writer,
-            self.bundles,
-            self.book,
-            self.engine,
-            self.settings,
-            clock_ns=lambda: NOW_NS + 3_600 * SECOND,
-        )
-
-    def store(self, *frames: Frame) -> list[Block]:
-        """Put frames into the store; return them as blocks."""
-        blocks = [Block("telemetry", MACHINE, list(frames))]
-        assert self.writer.write(blocks) == []
-        return blocks
-
-    def bring(self, *frames: Frame) -> None:
-        """Store frames, feed them, and let a turn of two seconds pass."""
-        self.watcher.feed(self.store(*frames))
-        self.turn()
-
-    def turn(self, passed_s: float = 2.0) -> None:
-        """Let the watcher take a turn."""
-        self.clock_s += passed_s
-        self.watcher.turn(self.clock_s)
-
-    def train(self) -> None:
-        """Learn from the past."""
-        train_machine(self.reader, self.bundles, MACHINE, (None, NOW_NS), self.settings)
-
-    def close(self) -> None:
-        """Let go of the files."""
-        for part in (self.writer, self.score_writer, self.reader):
-            part.close()
-        self.engine.dispose()
+from models.telemetry import Frame, quality
+from tests.integration.watcher_rig import (
+    MACHINE,
+    NOW_NS,
+    OTHER,
+    PAST_ROWS,
+    SCRIPT,
+    SECOND,
+    SETTINGS,
+    Rig,
+    make_frame,
+    make_rows,
+)
 
 
 @pytest.fixture
@@ -327,6 +233,18 @@ def test_scores_wait_for_a_store_that_is_away(rig: Rig) -> None:
     blocks = [block for block in away.written if block.measurement == "score"]
     stored = [stamp for block in blocks for stamp in block.frames[0].timestamps]
     assert stored == [seen.timestamp for seen in rig.book.judged()]
+
+
+def test_observations_wait_for_records_that_are_away(rig: Rig) -> None:
+    """What could not be told is told in order when the records are back: nothing is left out."""
+    rig.bring(make_frame(0, 4))
+    rig.book.away = True
+    for first in range(4, 20, 4):
+        rig.bring(make_frame(first, 4))
+    rig.book.away = False
+    rig.turn()
+    stamps = [seen.timestamp for seen in rig.book.seen]
+    assert stamps == list(range(NOW_NS + SECOND, NOW_NS + 19 * SECOND, SECOND))
 
 
 def test_the_thread_judges_and_stops(rig: Rig) -> None:
