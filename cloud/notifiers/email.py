@@ -3,6 +3,7 @@
 import asyncio
 import re
 import ssl
+from contextlib import suppress
 from email import policy
 from email.headerregistry import Address as MailAddress
 from email.message import EmailMessage
@@ -13,7 +14,7 @@ import aiosmtplib
 from pydantic import AfterValidator, Field, model_validator
 
 from cloud.notifiers import Notice, Notifier, NotifierRefused, NotifierUnavailable
-from models.settings import ConfigPath, Secret, Settings
+from models.settings import ConfigPath, Secret, Settings, SettingsError
 
 STEPS_MAX = 4
 """The whole conversation may take this many times `timeout_s`, which bounds each step of it."""
@@ -100,6 +101,8 @@ class EmailNotifier:
         try:
             async with asyncio.timeout(STEPS_MAX * settings.timeout_s):
                 await self._converse(message, parse_mailbox(recipient).addr_spec)
+        except SettingsError as error:
+            raise NotifierUnavailable(f"no password for {settings.address}: {error}") from error
         except aiosmtplib.SMTPRecipientsRefused as error:
             refusal = error.recipients[0]
             raise _refusal(settings, recipient, refusal.code, refusal.message) from error
@@ -116,10 +119,7 @@ class EmailNotifier:
 
     async def _converse(self, message: EmailMessage, recipient: str) -> None:
         settings = self._settings
-        await aiosmtplib.send(
-            message,
-            sender=parse_mailbox(settings.sender).addr_spec,
-            recipients=[recipient],
+        client = aiosmtplib.SMTP(
             hostname=settings.host,
             port=settings.port,
             username=settings.username,
@@ -129,6 +129,15 @@ class EmailNotifier:
             start_tls=None if settings.tls else _START_TLS[settings.starttls],
             tls_context=ssl.create_default_context(cafile=settings.ca_file),
         )
+        try:
+            await client.connect()
+            sender = parse_mailbox(settings.sender).addr_spec
+            await client.send_message(message, sender=sender, recipients=[recipient])
+            with suppress(aiosmtplib.SMTPException):  # the mail is accepted: a rude goodbye changes nothing
+                await client.quit()
+        finally:
+            # Not `async with`: that would wait for a hanging server's goodbye even when we are cancelled.
+            client.close()
 
 
 _START_TLS = {"required": True, "opportunistic": None, "none": False}

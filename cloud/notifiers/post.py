@@ -76,28 +76,37 @@ class Post:
         self._letters_lock = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Deliver until `stop` is set."""
+        """Deliver until `stop` is set; what is on its way then is left, and repeated after the next start."""
+        stopping = asyncio.create_task(stop.wait())
         records_lost = False
         while not stop.is_set():
+            delivery = asyncio.create_task(self.deliver_due())
+            await asyncio.wait({delivery, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not delivery.done():
+                delivery.cancel()
             try:
-                await self.deliver_due()
+                await delivery
                 records_lost = False
             except RecordsUnavailable as error:
                 if not records_lost:
                     log.warning("notifications_wait", reason=str(error))
                 records_lost = True
-            try:
-                await asyncio.wait_for(stop.wait(), self._poll_s)
-            except TimeoutError:
-                continue
+            except asyncio.CancelledError:
+                if not stop.is_set():  # it is us who are cancelled
+                    raise
+            await asyncio.wait({stopping}, timeout=self._poll_s)
 
     async def deliver_due(self) -> None:
         """Try once what is due now."""
         due = await asyncio.to_thread(self._outbox.list_due, self._clock_ns(), DUE_MAX)
         channels = dict.fromkeys(row.channel for row in due)
-        await asyncio.gather(
-            *(self._serve([row for row in due if row.channel == channel]) for channel in channels)
+        ends = await asyncio.gather(
+            *(self._serve([row for row in due if row.channel == channel]) for channel in channels),
+            return_exceptions=True,  # every channel is served to its end before a failure is told
         )
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     async def _serve(self, rows: Sequence[Notification]) -> None:
         for row in rows:
