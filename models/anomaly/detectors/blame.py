@@ -10,29 +10,37 @@ from models.anomaly.features import Mask, Matrix
 BLAME_SIGMA = 4.0
 BLAMED_MAX = 3
 CANDIDATES = 3
-CLEARLY_BETTER = 0.5
+NEARLY_EQUAL = 2.0
 TAGS_LEFT_MIN = 2
 
 Regress = Callable[[Matrix, Mask], tuple[Matrix, Matrix]]
 """Takes rows of features and the tags in use (tags,); returns residuals in sigmas and in the features' units,
 both (rows, tags): every tag regressed on the others in use, NaN for the tags that are not."""
+FindChanges = Callable[[Matrix, Mask], Matrix]
+"""Takes the same; returns by how many sigmas each tag has lately changed more than the others explain."""
 
 
-def spread_blame(features: Matrix, usable: Mask, regress: Regress) -> tuple[Matrix, Matrix]:
+def spread_blame(
+    features: Matrix, usable: Mask, regress: Regress, find_changes: FindChanges
+) -> tuple[Matrix, Matrix]:
     """Return residuals (sigmas, units) in which a strange tag does not make healthy ones look strange.
 
     A tag that has gone astray spoils what is expected of every tag that it normally explains. So the tags to
-    blame are taken out one by one: of the most distant ones that without which the rest fits best. Then every
-    tag, blamed or not, is regressed on the tags that are not blamed.
+    blame are taken out one by one: of the most distant ones that without which the rest fits best. Where two
+    explain each other's distance (a warm bearing and a cold hall), the one that lately changed is to blame.
+    Then every tag, blamed or not, is regressed on the tags that are not blamed.
     """
     sigma, units = regress(features, usable)
     blamed = np.zeros(sigma.shape, dtype=bool)
     rows = np.flatnonzero(_find_strange(sigma))
     inside = np.nan_to_num(sigma[rows])
+    weights = np.zeros(sigma.shape)
+    if len(rows):
+        weights[rows] = np.maximum(np.nan_to_num(np.abs(find_changes(features[rows], usable))), 1.0)
     for _ in range(min(BLAMED_MAX, int(usable.sum()) - TAGS_LEFT_MIN)):
         if not len(rows):
             break
-        picked = _pick_culprits(features[rows], usable, blamed[rows], inside, regress)
+        picked = _pick_culprits(features[rows], usable, blamed[rows], (inside, weights[rows]), regress)
         blamed[rows, picked] = True
         rest = _regress_without(features[rows], usable, blamed[rows], regress)[0]
         strange = _find_strange(rest)
@@ -57,9 +65,13 @@ def _find_strange(sigma: Matrix) -> Mask:
 
 
 def _pick_culprits(
-    features: Matrix, usable: Mask, blamed: Mask, sigma: Matrix, regress: Regress
+    features: Matrix, usable: Mask, blamed: Mask, distances: tuple[Matrix, Matrix], regress: Regress
 ) -> NDArray[np.int64]:
-    """Return, for every row, the most distant tag, or one without which the rest fits clearly better."""
+    """Return, for every row, the tag to blame among the most distant: those without which the rest fits.
+
+    `distances` are sigmas and the weights of the tags' changes: among near-equals their product decides.
+    """
+    sigma, weights = distances
     order = np.argsort(-np.abs(sigma), axis=1, kind="stable")[:, :CANDIDATES]
     left = np.full(order.shape, np.inf)
     rows = np.arange(len(features))
@@ -69,8 +81,10 @@ def _pick_culprits(
         possible = np.abs(sigma[rows, order[:, rank]]) > BLAME_SIGMA
         rest = np.nan_to_num(_regress_without(features, usable, trial, regress)[0])
         left[:, rank] = np.where(possible, np.einsum("ij,ij->i", rest, rest), np.inf)
-    left[:, 0] *= CLEARLY_BETTER
-    picked: NDArray[np.int64] = order[rows, left.argmin(axis=1)]
+    fits = left <= np.min(left, axis=1, keepdims=True) * NEARLY_EQUAL
+    suspicion = np.abs(sigma) * weights
+    best = np.where(fits, np.take_along_axis(suspicion, order, axis=1), -1.0).argmax(axis=1)
+    picked: NDArray[np.int64] = order[rows, best]
     return picked
 
 

@@ -29,6 +29,7 @@ TYPICAL_QUANTILE = 0.99
 INFLATION_MIN = 0.5
 """Held-out residuals are never much smaller than the fit promises; those of a constant tag are zero."""
 RATIO_MIN = 1e-9
+CHANGE_VARIANCE_MIN = 1e-6
 
 
 class Moments(msgspec.Struct, frozen=True):
@@ -164,7 +165,9 @@ class ConditionalDetector:
         for mask, rows in group_rows(usable):
             if mask.mean() >= COVERAGE_MIN:
                 score[rows] = self._score_alike(features[rows], mask)
-                sigma[rows], distance[rows] = spread_blame(features[rows], mask, self._regress)
+                sigma[rows], distance[rows] = spread_blame(
+                    features[rows], mask, self._regress, self._find_changes
+                )
         seen = features[:, :tags] * self.scale_ + self.centre_
         expected = seen - distance * self.feature_scale_[:tags] * self.scale_
         return score, usable.mean(axis=1), seen, expected, sigma
@@ -185,6 +188,20 @@ class ConditionalDetector:
         residuals[0][:, mask] = shortest[:, :kept] / self.inflation_[: len(mask)][mask]
         residuals[1][:, mask] = shortest[:, :kept] * operators.spread[:kept]
         return residuals[0], residuals[1]
+
+    def _find_changes(self, features: Matrix, mask: Mask) -> Matrix:
+        """Return how the shortest mean differs from the longest, regressed on the other tags' differences."""
+        tags, kept = len(mask), np.flatnonzero(mask)
+        long = kept + (len(self.windows.means) - 1) * tags
+        lift = np.zeros((len(kept), features.shape[1]))
+        lift[np.arange(len(kept)), kept] = self.feature_scale_[kept]
+        lift[np.arange(len(kept)), long] = -self.feature_scale_[long]
+        covariance = lift @ self.covariance_ @ lift.T
+        precision = np.linalg.inv(covariance + CHANGE_VARIANCE_MIN * np.eye(len(kept)))
+        standardised = (features - self.mean_) / self.feature_scale_
+        changes = np.full((len(features), tags), np.nan)
+        changes[:, mask] = standardised @ lift.T @ precision / np.sqrt(np.diag(precision))
+        return changes
 
     def _join(self, residual: Vector, distance: Vector) -> Vector:
         """Return the members' joint score: log-mean-exp of their logarithms, turned back."""
