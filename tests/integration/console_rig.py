@@ -161,9 +161,9 @@ class PlantRig:
             ledger.record(connection, {(gateway, "e1"): change})
             Gateways(self.engine).put(connection, {gateway: status}, now_ns)
 
-    def start(self) -> str:
-        """Serve the console on a free port of 127.0.0.1; return its address."""
-        server = ConsoleServer(make_app(self.view), "127.0.0.1", 0)
+    def start(self, port: int = 0) -> str:
+        """Serve the console on 127.0.0.1, on a free port unless told which; return its address."""
+        server = ConsoleServer(make_app(self.view), "127.0.0.1", port)
         server.bind()
         begun = threading.Event()
 

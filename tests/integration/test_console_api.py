@@ -243,7 +243,7 @@ def test_every_answer_wears_the_security_headers(rig: PlantRig, monkeypatch: pyt
 
 
 def test_no_page_holds_a_script_of_its_own(seeded: PlantRig) -> None:
-    """Scripts come from our files, so that the policy can forbid all others; nothing comes from the internet."""
+    """Scripts come from our files, so that the policy can forbid others; nothing is foreign."""
     alert_id = seeded.book.list_alerts()[0].id
     for path in ("/", "/alerts", f"/alerts/{alert_id}", f"/machines/{PUMP}", "/gateways", "/nowhere"):
         page = get(seeded, path, **HTML).text

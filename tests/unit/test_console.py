@@ -106,8 +106,8 @@ def make_alert(**changes: object) -> Alert:
     """Return an open machine alert, with changes."""
     facts: dict[str, object] = {
         "id": "a1", "machine": PUMP, "kind": "machine", "state": "raised",
-        "raised_ns": NOW_NS - 60_000_000_000, "score": 2.0, "limit": 1.0, "score_peak": 2.0, "contributions": [], "faulty_tags": {}, "tags": [],
-        "summary": "Something is strange", "cause": "", "advice": [],
+        "raised_ns": NOW_NS - 60_000_000_000, "score": 2.0, "limit": 1.0, "score_peak": 2.0,
+        "contributions": [], "faulty_tags": {}, "tags": [], "summary": "Odd", "cause": "", "advice": [],
     }  # fmt: skip
     return Alert(**(facts | changes))  # type: ignore[arg-type]  # facts of a test
 

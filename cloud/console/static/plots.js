@@ -95,9 +95,14 @@ function show(element, traces, layout) {
   element.on("plotly_unhover", () => shareUnhover(element));
   element.on("plotly_relayout", (change) => {
     if (change["xaxis.range[0]"] === undefined) return;
-    const [from, to] = element.layout.xaxis.range.map((edge) => (typeof edge === "number" ? edge : Date.parse(`${edge.replace(" ", "T")}Z`)));
+    const [from, to] = element.layout.xaxis.range.map(readInstant);
     onZoom(Math.round(fromLocal(from)), Math.round(fromLocal(to)));
   });
+}
+
+// Plotly says an instant as text and wants it back as a number.
+function readInstant(edge) {
+  return typeof edge === "number" ? edge : Date.parse(`${edge.replace(" ", "T")}${edge.includes(" ") ? "Z" : ""}`);
 }
 
 let isSharing = false;
@@ -105,8 +110,9 @@ let isSharing = false;
 function shareHover(source, event) {
   if (isSharing || !event.xvals) return;
   isSharing = true;
+  const xval = readInstant(event.xvals[0]);
   for (const plot of plots) {
-    if (plot !== source && plot.isConnected) Plotly.Fx.hover(plot, { xval: event.xvals[0] }, ["xy"]);
+    if (plot !== source && plot.isConnected) Plotly.Fx.hover(plot, { xval }, ["xy"]);
   }
   isSharing = false;
 }
