@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.alerts import advice
 from cloud.alerts.advice import find_shipped_advice, load_adviser, matches_pattern, split_words
 from cloud.observations import Contribution
 from models.settings import SettingsError
@@ -45,16 +46,16 @@ def blame(*tags: str) -> list[Contribution]:
 )
 def test_the_blamed_tags_name_the_cause(machine_type: str, tags: list[str], cause: str) -> None:
     """The rule that names the most and strongest tags, in the right direction, wins."""
-    advice = ADVISER.advise(machine_type, blame(*tags))
-    assert advice.cause == cause
-    assert advice.check
+    given = ADVISER.advise(machine_type, blame(*tags))
+    assert given.cause == cause
+    assert given.check
 
 
 @pytest.mark.parametrize("machine_type", TYPES)
 def test_shipped_advice_reads_as_sentences(machine_type: str) -> None:
     """Every type says what to check on any blame and on a faulty tag, in whole sentences."""
-    for advice in (ADVISER.advise(machine_type, []), ADVISER.advise_on_tags(machine_type)):
-        assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in advice.check)
+    for given in (ADVISER.advise(machine_type, []), ADVISER.advise_on_tags(machine_type)):
+        assert all(sentence[0].isupper() and sentence.endswith(".") for sentence in given.check)
 
 
 def test_names_are_matched_by_their_words() -> None:
@@ -63,6 +64,15 @@ def test_names_are_matched_by_their_words() -> None:
     assert matches_pattern("bearing temperature", blame("P7.brg-temp")[0])
     assert not matches_pattern("oil pressure", blame("boil_pressure")[0])
     assert not matches_pattern("flow low", blame("flow")[0])
+
+
+def test_advice_is_found_beside_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel carries the folder inside `forewarn`, a checkout at its root."""
+    installed = tmp_path / "forewarn" / "configs" / "machine-types"
+    monkeypatch.setattr(advice, "__file__", str(tmp_path / "cloud" / "alerts" / "advice.py"))
+    assert find_shipped_advice() == installed
+    (tmp_path / "configs" / "machine-types").mkdir(parents=True)
+    assert find_shipped_advice() == tmp_path / "configs" / "machine-types"
 
 
 def test_a_folder_without_generic_advice_is_refused(tmp_path: Path) -> None:

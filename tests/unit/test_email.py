@@ -9,7 +9,9 @@ from pydantic import ValidationError
 from cloud.alerts.settings import AlertSettings
 from cloud.notifiers import Letter, Notice
 from cloud.notifiers.email import EmailSettings, compose_message
+from cloud.notifiers.outbox import Address
 from cloud.notifiers.post import BACKOFF_S_MAX, choose_delay_s, make_notice
+from cloud.notifiers.shelf import list_addresses
 from models.settings import SettingsError, load_settings
 from tests.unit.alert_rig import make_alert
 
@@ -98,6 +100,15 @@ def test_a_password_never_travels_in_clear() -> None:
     assert EmailSettings(**{**clear, "host": "127.0.0.1"}, starttls="none").password is not None
     with pytest.raises(ValidationError, match="belong together"):
         EmailSettings(**SETTINGS, recipients=["c@p.example"], username="u")
+
+
+def test_two_notifiers_of_one_name_are_refused() -> None:
+    """The outbox could not tell which server still owes a mail."""
+    one, other = (EmailSettings(**SETTINGS, recipients=[who]) for who in ("a@p.example", "b@p.example"))
+    with pytest.raises(SettingsError, match="'email' is the name of more than one"):
+        list_addresses([one, other])
+    named = EmailSettings(**SETTINGS, name="backup", recipients=["b@p.example", "b@p.example"])
+    assert list_addresses([one, named]) == [Address("email", "a@p.example"), Address("backup", "b@p.example")]
 
 
 def test_waits_double_up_to_a_bound_and_differ() -> None:
