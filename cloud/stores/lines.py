@@ -41,14 +41,19 @@ def _encode_frame(block: Block, frame: Frame) -> str:
     # One pass in C formats all numbers as their shortest exact text; what is no number becomes `null`.
     flat = _encode(list(chain.from_iterable(columns)))
     texts = flat[1:-1].decode().split(",")
-    by_tag = [texts[start : start + rows] for start in range(0, len(texts), rows)]
-    head, template = _template(block.measurement, block.machine, tuple(frame.values))
     if b"n" in flat or frame.quality:
-        return _encode_gaps(head, frame, by_tag) + _encode_codes(block, frame, by_tag)
-    return "".join([template % row for row in zip(*by_tag, frame.timestamps, strict=True)])
+        by_tag = [texts[start : start + rows] for start in range(0, len(texts), rows)]
+        return _encode_gaps(block, frame, by_tag) + _encode_codes(block, frame, by_tag)
+    row = _make_row(block.measurement, block.machine, tuple(frame.values))
+    cells = row * rows
+    for position in range(len(columns)):
+        cells[2 * position + 1 :: len(row)] = texts[position * rows : (position + 1) * rows]
+    cells[2 * len(columns) + 1 :: len(row)] = _encode(frame.timestamps)[1:-1].decode().split(",")
+    return "".join(cells)
 
 
-def _encode_gaps(head: str, frame: Frame, by_tag: Sequence[Sequence[str]]) -> str:
+def _encode_gaps(block: Block, frame: Frame, by_tag: Sequence[Sequence[str]]) -> str:
+    head = _head(block.measurement, block.machine)
     keys = [escape_key(tag) for tag in frame.values]
     lines = []
     for row, instant in zip(zip(*by_tag, strict=True), frame.timestamps, strict=True):
@@ -80,11 +85,11 @@ def _encode_codes(block: Block, frame: Frame, by_tag: Sequence[Sequence[str]]) -
 
 
 @lru_cache(maxsize=4096)
-def _template(measurement: Measurement, machine: MachinePath, tags: tuple[str, ...]) -> tuple[str, str]:
-    """Return the beginning of a line, and a whole line with `%s` for each number and the time."""
-    head = _head(measurement, machine)
-    fields = ",".join(f"{escape_key(tag)}=".replace("%", "%%") + "%s" for tag in tags)
-    return head, f"{head.replace('%', '%%')}{fields} %d\n"
+def _make_row(measurement: Measurement, machine: MachinePath, tags: tuple[str, ...]) -> list[str]:
+    """Return the pieces of a line, with an empty one at each odd place: the numbers, then the time."""
+    row = [piece for tag in tags for piece in (f",{escape_key(tag)}=", "")]
+    row[0] = _head(measurement, machine) + row[0].removeprefix(",")
+    return [*row, " ", "", "\n"]
 
 
 @lru_cache(maxsize=4096)
