@@ -179,13 +179,12 @@ class Stage:
         return self.console.count_speaking_machines(self.start_ns / 1e6) == len(machines)
 
 
-def sum_accounts(report: Any) -> Account:
+def sum_accounts(accounts: list[dict[str, Any]]) -> Account:
     """Return the sums over all gateways of what `forewarn cloud verify --json` printed."""
-    accounts = report["gateways"]
     if not accounts:
         raise ProgramFailed("the ledger knows no gateway: no value ever arrived")
     return Account(
-        produced=sum(account["produced"] for account in accounts),
-        stored=sum(account["stored"] for account in accounts),
-        missing=sum(account["missing"] for account in accounts),
+        produced=sum(account["values_produced"] for account in accounts),
+        stored=sum(account["values_stored"] for account in accounts),
+        missing=sum(account["values_missing"] for account in accounts),
     )
