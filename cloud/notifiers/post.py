@@ -146,13 +146,14 @@ class Post:
         await notifier.send(make_notice(alert, row.occasion, letter), row.recipient)
 
     async def _find_letter(self, alert: Alert, occasion: Occasion) -> Letter:
-        """Return the letter, written once for all recipients and repeats."""
+        """Return the letter, drawn once for all recipients and repeats; a missing picture is tried again."""
         key = (alert.id, occasion)
         async with self._letters_lock:
             letter = self._letters.get(key)
             if letter is None:
                 letter = await asyncio.to_thread(self._desk.write, alert, occasion)
-                self._letters[key] = letter
+                if letter.picture is not None:
+                    self._letters[key] = letter
                 while len(self._letters) > LETTERS_MAX:
                     self._letters.popitem(last=False)
         return letter
