@@ -19,7 +19,7 @@ from models.errors import ForewarnError
 from models.link.settings import BrokerSettings, TlsSettings
 
 NO_MATCHING_SUBSCRIBERS = 16
-RECONNECT_DELAY_S_MAX = 10
+RECONNECT_DELAY_S_MAX = 4
 
 
 class LinkDown(ForewarnError):
@@ -251,7 +251,9 @@ def _limit_silence(client: paho.Client, _userdata: Any, sock: Any) -> None:
 
 
 def _quiet_logger() -> logging.Logger:
-    """Return a logger that lets through what paho says of its own failures, not its chatter."""
+    """Return a logger that lets through errors in our callbacks; of the link itself `on_state` tells once."""
     logger = logging.getLogger("forewarn.link")
     logger.setLevel(logging.ERROR)
+    if not logger.filters:
+        logger.addFilter(lambda record: str(record.msg).startswith("Caught exception"))
     return logger
