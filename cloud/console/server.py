@@ -42,6 +42,7 @@ class ConsoleServer:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self.host, self.port))
+            listener.listen(BACKLOG)  # a port that nobody listens on could be taken by another
         except OSError as error:
             listener.close()
             raise PortBusy(
@@ -55,6 +56,7 @@ class ConsoleServer:
         """Serve until `stop` is set; raise `PortBusy`. What still streams after a few seconds is cut."""
         self.bind()
         assert self._socket is not None
+        self._app.state.closing = False
         config = uvicorn.Config(
             self._app,
             log_config=None,

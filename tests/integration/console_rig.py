@@ -3,8 +3,10 @@
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +38,7 @@ FAN = MachinePath("riverside", "hall-2", "drying", "fan-1")
 SCRIPT_TAG = "<script>alert(1)</script>"
 LIMIT = 1.0
 SIGMA_STRANGE = 4.0
+HTML = {"accept": "text/html"}
 
 CARDS = CardBox([
     MachineCard(
@@ -260,3 +263,25 @@ def seed_plant(rig: PlantRig, *, seconds: int = 1800, wear_s: int = 150) -> None
     rig.observe(MOTOR, at_ns=end_ns, score=0.28)
     rig.observe(FAN, state="learning", at_ns=end_ns, reason="1 min of values; a model needs 10 min")
     rig.report_gateway()
+
+
+def get(rig: PlantRig, path: str, **headers: str) -> httpx.Response:
+    """Ask the console."""
+    return httpx.get(rig.url + path, headers=headers, timeout=20)
+
+
+def raise_alert(rig: PlantRig, tag: str = "vibration") -> str:
+    """Let the pump be strange long enough; return the alert's id."""
+    part = Contribution(tag, 3.1, 1.9, 8.0)
+    for second in range(20):
+        rig.observe(PUMP, at_ns=time.time_ns() + second * 1_000_000_000, score=2.0, parts=[part])
+    [alert] = rig.book.list_alerts()
+    return alert.id
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 15) -> None:
+    """Return once the condition holds."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
