@@ -112,14 +112,21 @@ def _find_faults(
         if latest:
             faults[column] = f"the machine marks it bad: {quality.describe(latest)}"
         elif still[column] > health.still_rows_max[column]:
-            usual = say_duration(max(float(health.still_rows[column]), 1.0) * grid_s)
-            faults[column] = (
-                f"unchanged for {say_duration(float(still[column]) * grid_s)} "
-                f"(it never stood still longer than {usual} while learning)"
+            faults[column] = _say_still(
+                int(still[column]), len(spoken), int(health.still_rows[column]), grid_s
             )
         elif awake and absent[column] > health.absent_rows_max[column]:
             faults[column] = "no value any more, while other tags of the machine have theirs"
     return faults
+
+
+def _say_still(still: int, rows: int, usual: int, grid_s: float) -> str:
+    # A standstill that fills all rows at hand began before them.
+    since = "more than " if still >= rows - 1 else ""
+    return (
+        f"unchanged for {since}{say_duration(still * grid_s)} "
+        f"(it never stood still longer than {say_duration(max(usual, 1) * grid_s)} while learning)"
+    )
 
 
 def _latest(bad: NDArray[np.uint32], absent: int) -> int:

@@ -1,0 +1,77 @@
+"""The ring of a machine's newest rows: event time decides, whatever order values come in."""
+
+import random
+
+import numpy as np
+import pytest
+
+from cloud.rings import GridRing
+from models.telemetry import Frame, quality
+
+TAGS = ["a", "b"]
+STEP_NS = 1_000
+
+
+def make_frames(count: int) -> list[Frame]:
+    """Return frames of one sample each, two a row, the later one to count."""
+    return [
+        Frame([10_000 + number * 500], {"a": [float(number)], "b": [float(-number)]})
+        for number in range(count)
+    ]
+
+
+def test_rows_are_the_same_in_whatever_order_samples_come() -> None:
+    """Shuffled within the ring's length, the newest sample of each row and tag wins."""
+    frames = make_frames(80)
+    shuffled = frames.copy()
+    random.Random(1).shuffle(shuffled)
+    straight, mixed = GridRing(TAGS, STEP_NS, 100), GridRing(TAGS, STEP_NS, 100)
+    mixed.put(frames[0])
+    for ordered, disordered in zip(frames, shuffled, strict=True):
+        straight.put(ordered)
+        mixed.put(disordered)
+    expected = straight.read(49, 40)
+    np.testing.assert_array_equal(mixed.read(49, 40).values, expected.values)
+    np.testing.assert_array_equal(expected.values[:, 0], np.arange(1, 80, 2))
+    assert expected.first == 10
+
+
+def test_old_rows_leave_and_what_comes_for_them_is_counted() -> None:
+    """At least `rows_min` rows stay; a sample older than the ring is counted, and changes nothing."""
+    ring = GridRing(TAGS, STEP_NS, 10)
+    for frame in make_frames(200):
+        ring.put(frame)
+    kept = ring.read(109, 10)
+    assert np.isfinite(kept.values).all()
+    ring.put(Frame([10_000], {"a": [99.0], "b": [99.0]}))
+    assert ring.too_old_total == 2
+    np.testing.assert_array_equal(ring.read(109, 10).values, kept.values)
+
+
+def test_a_long_silence_leaves_empty_rows() -> None:
+    """A jump longer than the ring lets go of everything before it."""
+    ring = GridRing(TAGS, STEP_NS, 10)
+    for frame in make_frames(20):
+        ring.put(frame)
+    ring.put(Frame([9_000_000], {"a": [1.0]}))
+    rows = ring.read(9_000, 10)
+    assert np.isnan(rows.values[:-1]).all()
+    assert rows.values[-1, 0] == 1.0
+    assert np.isnan(rows.values[-1, 1])
+
+
+def test_a_bad_sample_takes_the_place_of_a_good_one() -> None:
+    """With its code; a value that is good by quality but no number is bad for an unknown reason."""
+    ring = GridRing(TAGS, STEP_NS, 10)
+    ring.put(Frame([5_000, 5_500], {"a": [1.0, None], "b": [1.0, None]}, {"a": {1: quality.BAD_TIMEOUT}}))
+    rows = ring.read(5, 1)
+    assert np.isnan(rows.values).all()
+    assert rows.bad.tolist() == [[quality.BAD_TIMEOUT, quality.BAD]]
+
+
+@pytest.mark.parametrize("code", [quality.GOOD, quality.UNCERTAIN_LAST_USABLE_VALUE])
+def test_an_uncertain_value_is_used(code: int) -> None:
+    """Only bad is left out: an uncertain sensor still tells more than none."""
+    ring = GridRing(TAGS, STEP_NS, 10)
+    ring.put(Frame([5_000], {"a": [1.5], "z": [1.0]}, {"a": {0: code}}))
+    assert ring.read(5, 1).values[0, 0] == 1.5
