@@ -1,7 +1,6 @@
 """Reads a machine over Modbus TCP, in blocks; the only file of production that knows pymodbus."""
 
 import asyncio
-import logging
 from collections import deque
 from time import monotonic, time_ns
 
@@ -11,6 +10,7 @@ from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from edge.drivers import NotConnected
+from edge.drivers.library_logs import silence
 from edge.drivers.modbus_settings import ModbusMachineSettings
 from edge.drivers.probing import ProbeClock
 from edge.drivers.refusals import (
@@ -91,7 +91,7 @@ class ModbusDriver:
             retries=RETRIES,
             reconnect_delay=0,  # the poller reconnects
         )
-        _silence_pymodbus()
+        silence("pymodbus")
         if not await client.connect():
             client.close()
             raise NotConnected(await self._explain_connect_failure())
@@ -251,10 +251,3 @@ def _make_frame(decoder: BlockDecoder, words: list[int], answer: _Answer) -> Fra
 
 def _mark(block: Block, code: int) -> dict[str, int]:
     return {value.name: code for value in block.wanted}
-
-
-def _silence_pymodbus() -> None:
-    """Keep pymodbus' log to itself: what it says per attempt, we say once per loss."""
-    logger = logging.getLogger("pymodbus")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)

@@ -1,7 +1,7 @@
 """A session with an OPC UA server, in our own types; the only file of production that knows asyncua."""
 
 import asyncio
-import logging
+import struct
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from math import ceil
@@ -20,6 +20,7 @@ from cryptography import x509
 
 from edge.drivers import NotConnected
 from edge.drivers.columns import Observation, convert_time, convert_value, has_overflowed
+from edge.drivers.library_logs import silence
 from edge.drivers.news import News
 from edge.drivers.node_ids import Identifier, write_node_id
 from edge.drivers.opcua_settings import OpcuaMachineSettings, OpcuaSecuritySettings
@@ -31,12 +32,13 @@ WATCHDOG_S = 5.0
 
 SESSION_TIMEOUT_MS = 60_000
 KEEP_ALIVE_S = 5.0
-CLOSE_S_MAX = 5.0
+CLOSE_S_MAX = 3.0
 NODES_PER_CALL_MAX = 1_000
 BROWSED_NODES_MAX = 5_000
 BROWSED_LEVELS_MAX = 8
 
-_FAILURES = (OSError, TimeoutError, UaError)
+# asyncua lets through whatever its decoding of a garbled answer runs into: to us that is a lost connection.
+_FAILURES = (OSError, TimeoutError, UaError, ValueError, LookupError, struct.error)
 _LIMITS = (
     ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
     ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
@@ -71,7 +73,7 @@ class OpcuaSession:
         client = self._client
         client.name = client.description = "Forewarn"
         client.session_timeout = SESSION_TIMEOUT_MS
-        _silence_asyncua()
+        silence("asyncua")
         async with self._failing_as_not_connected():
             await self._identify()
             await client.connect()
@@ -159,10 +161,12 @@ class OpcuaSession:
 
     async def close(self) -> None:
         """End the session; a server that does not answer is left behind."""
-        with suppress(*_FAILURES):
-            async with asyncio.timeout(CLOSE_S_MAX):
-                await self._client.disconnect()
-        self._client.disconnect_socket()
+        try:
+            with suppress(*_FAILURES):
+                async with asyncio.timeout(CLOSE_S_MAX):
+                    await self._client.disconnect()
+        finally:
+            self._client.disconnect_socket()
 
     @asynccontextmanager
     async def _failing_as_not_connected(self) -> AsyncIterator[None]:
@@ -179,14 +183,12 @@ class OpcuaSession:
         """Give the client what it needs to get in: certificates, user, password."""
         settings, client = self._settings, self._client
         if settings.security is not None:
-            client.application_uri = await _read_application_uri(settings.security) or client.application_uri
-            await client.set_security(
-                SecurityPolicyBasic256Sha256,
-                certificate=str(settings.security.certificate),
-                private_key=str(settings.security.private_key),
-                # With this one pinned, asyncua refuses any other that the server may show.
-                server_certificate=str(settings.security.server_certificate),
-            )
+            try:
+                await _set_security(client, settings.security)
+            except (ValueError, TypeError) as error:
+                raise NotConnected(
+                    f"the files below security are no certificates and key: {error}"
+                ) from error
         if settings.user is not None:
             client.set_user(settings.user)
         if settings.password is not None:
@@ -277,6 +279,17 @@ def _split(items: list[Item], size: int) -> Iterator[list[Item]]:
     return (items[at : at + size] for at in range(0, len(items), size))
 
 
+async def _set_security(client: Client, security: OpcuaSecuritySettings) -> None:
+    client.application_uri = await _read_application_uri(security) or client.application_uri
+    await client.set_security(
+        SecurityPolicyBasic256Sha256,
+        certificate=str(security.certificate),
+        private_key=str(security.private_key),
+        # With this one pinned, asyncua refuses any other that the server may show.
+        server_certificate=str(security.server_certificate),
+    )
+
+
 async def _read_application_uri(security: OpcuaSecuritySettings) -> str | None:
     """Return the URI by which our certificate names us, which must be the one that we name ourselves."""
     certificate = await load_certificate(security.certificate)
@@ -286,10 +299,3 @@ async def _read_application_uri(security: OpcuaSecuritySettings) -> str | None:
         return None
     uris = names.get_values_for_type(x509.UniformResourceIdentifier)
     return uris[0] if uris else None
-
-
-def _silence_asyncua() -> None:
-    """Keep asyncua's log to itself: what it says per attempt, with stack traces, we say once per loss."""
-    logger = logging.getLogger("asyncua")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)

@@ -5,10 +5,13 @@ import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from asyncua import Server, ua
 from asyncua.common.node import Node
+from asyncua.crypto.cert_gen import setup_self_signed_certificate
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from pymodbus.constants import ExcCodes
 from pymodbus.pdu import ModbusPDU
 from pymodbus.server import ModbusTcpServer
@@ -90,11 +93,31 @@ def _make_runs(words: dict[int, int], *, bits: bool) -> list[SimData]:
     return runs
 
 
+class Identity:
+    """A certificate (DER) and its key (PEM), made by itself, of one application."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.uri = f"urn:test:{name}"
+        self.certificate = folder / f"{name}.der"
+        self.private_key = folder / f"{name}.pem"
+
+    async def make(self) -> None:
+        await setup_self_signed_certificate(
+            self.private_key,
+            self.certificate,
+            self.uri,
+            HOST,
+            [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH],
+            {"commonName": "test", "organizationName": "Forewarn"},
+        )
+
+
 class OpcuaRig:
     """An asyncua server with the variables of one machine below an object."""
 
     def __init__(self, port: int) -> None:
         self.url = f"opc.tcp://{HOST}:{port}/forewarn"
+        self.identity: Identity | None = None
         self.nodes: dict[str, Node] = {}
         self.server: Server | None = None
 
@@ -106,6 +129,11 @@ class OpcuaRig:
         await server.init()
         server.set_endpoint(self.url)
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+        if self.identity is not None:
+            server.set_security_policy([ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt])
+            await server.set_application_uri(self.identity.uri)
+            await server.load_certificate(str(self.identity.certificate))
+            await server.load_private_key(str(self.identity.private_key))
         for uri in before:
             await server.register_namespace(uri)
         index = await server.register_namespace(NAMESPACE)

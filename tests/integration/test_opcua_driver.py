@@ -14,7 +14,7 @@ from edge.drivers import NotConnected
 from edge.drivers.opcua_driver import OpcuaDriver
 from edge.drivers.opcua_settings import OpcuaMachineSettings
 from models.telemetry import Frame, quality
-from tests.integration.drivers_rig import NAMESPACE, OpcuaRig
+from tests.integration.drivers_rig import NAMESPACE, Identity, OpcuaRig
 from tests.servers import find_free_port
 
 START = datetime(2026, 11, 23, 3, 0, 0, 0, UTC)
@@ -213,7 +213,29 @@ async def test_a_subscription_that_the_server_ends_is_said(rig: OpcuaRig) -> Non
     await driver.close()
 
 
-async def test_a_server_that_wants_security_is_said(rig: OpcuaRig, tmp_path: Path) -> None:
+async def test_an_encrypted_connection_trusts_one_certificate_only(rig: OpcuaRig, tmp_path: Path) -> None:
+    """With the server's own certificate pinned values flow; a server that shows another is refused."""
+    ours, server, other = (Identity(tmp_path, name) for name in ("ours", "server", "other"))
+    for identity in (ours, server, other):
+        await identity.make()
+    rig.identity = server
+    await rig.start({"a": 1.5})
+    files = {"certificate": str(ours.certificate), "private_key": str(ours.private_key)}
+    driver = build(rig, {"a": "a"}, security={**files, "server_certificate": str(server.certificate)})
+    await driver.connect()
+    assert [value for value, _ in (await read_for(driver, "a", 1)).values()] == [1.5]
+    await driver.close()
+    wary = build(
+        rig, {"a": "a"}, security={**files, "server_certificate": str(other.certificate)}, timeout_s=1.0
+    )
+    with pytest.raises(NotConnected, match="OPC UA server"):
+        await wary.connect()
+    careless = build(rig, {"a": "a"})
+    with pytest.raises(NotConnected, match="offers no endpoint with this security"):
+        await careless.connect()
+
+
+async def test_a_missing_certificate_is_named(rig: OpcuaRig, tmp_path: Path) -> None:
     """Certificate files that are not there are named, with the key of the settings."""
     await rig.start({"a": 1.0})
     missing = {
@@ -221,4 +243,14 @@ async def test_a_server_that_wants_security_is_said(rig: OpcuaRig, tmp_path: Pat
     }
     driver = build(rig, {"a": "a"}, security=missing)
     with pytest.raises(NotConnected, match=r"cannot read .*certificate\.der: check the paths below security"):
+        await driver.connect()
+
+
+async def test_files_that_are_no_certificates_are_named_as_such(rig: OpcuaRig, tmp_path: Path) -> None:
+    """A text file in place of a certificate is a matter of the settings, not of the server."""
+    names = ("certificate", "private_key", "server_certificate")
+    for name in names:
+        (tmp_path / name).write_text("not a certificate")
+    driver = build(rig, {"a": "a"}, security={name: str(tmp_path / name) for name in names})
+    with pytest.raises(NotConnected, match="the files below security are no certificates and key"):
         await driver.connect()
