@@ -5,7 +5,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain
+from itertools import accumulate, chain
 
 import msgspec
 import numpy as np
@@ -124,6 +124,8 @@ def _pack_group(group: Group) -> bytes:
             group.codes.astype("<u4").tobytes(),
             numbers.pack_times(group.timestamps),
             *gaps,
+            # The lengths let a reader of one tag among thousands go straight to its column.
+            struct.pack(f"<{len(bodies)}I", *[len(body) for body in bodies]),
             *bodies,
         ]
     )
@@ -214,15 +216,15 @@ def _read_packed(payload: bytes, wanted: frozenset[int] | None) -> Iterator[Grou
             bits = np.frombuffer(payload, np.uint8, (rows + 7) // 8, at + 4)
             gaps[position] = np.unpackbits(bits, count=rows).astype(bool)
             at += 4 + bits.size
-        keep, columns = [], []
-        for position, tag in enumerate(tags):
-            if wanted is None or tag in wanted:
-                column = numbers.unpack_column(payload, at, rows)
-                if position in gaps:
-                    column[gaps[position]] = _NAN
-                keep.append(position)
-                columns.append(column)
-            at = numbers.measure_column(payload, at, rows)
+        lengths = struct.unpack_from(f"<{width}I", payload, at)
+        at += 4 * width
+        starts = list(accumulate(lengths, initial=at))
+        at = starts[-1]
+        keep = [position for position, tag in enumerate(tags) if wanted is None or tag in wanted]
+        columns = [numbers.unpack_column(payload, starts[position], rows) for position in keep]
+        for column, position in zip(columns, keep, strict=True):
+            if position in gaps:
+                column[gaps[position]] = _NAN
         if keep:
             chosen = tuple(tags[position] for position in keep)
             yield Group(timestamps, chosen, columns, choose_codes(codes, keep))

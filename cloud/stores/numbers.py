@@ -72,13 +72,6 @@ def pack_column(column: Floats) -> bytes:
     return _COLUMN.pack(exponent, _FROM_LOWEST, width, lowest) + body
 
 
-def measure_column(buffer: bytes, at: int, rows: int) -> int:
-    """Return where the column at `at` ends, without unpacking it."""
-    exponent, reference, width, _ = _read(_COLUMN, buffer, at)
-    stored = rows - 1 if exponent != _NOT_DECIMAL and reference == _FROM_NEIGHBOUR else rows
-    return int(at + _COLUMN.size + width * stored)
-
-
 def unpack_column(buffer: bytes, at: int, rows: int) -> Floats:
     """Return the column at `at`."""
     exponent, reference, width, base = _read(_COLUMN, buffer, at)
