@@ -59,7 +59,7 @@ def _shake(state: State, drive: Drive, calm: float, gain: float) -> float:
     """Return the vibration velocity in mm/s RMS: unbalance grows with speed squared, the rest with load."""
     unbalance = calm * state.speed**2 * (0.55 + 0.60 * state.load)
     faults = drive.faults
-    worn = state.speed * (11.0 * faults.bearing + 7.5 * faults.cavitation + 9.0 * faults.misalignment)
+    worn = state.speed * (11.0 * faults.bearing + 7.5 * faults.cavitation + 11.0 * faults.misalignment)
     return (unbalance + gain * worn) * (1.0 + 0.04 * state.balance_wander)
 
 
@@ -109,7 +109,7 @@ def _look_at_motor(state: State, drive: Drive, turbulence: Chance) -> dict[str, 
         "voltage": 401.0 - 4.0 * state.load + 0.6 * turbulence[0],
         "winding_temperature": drive.ambient_c + state.body_rise_c,
         "bearing_temperature": drive.ambient_c + state.bearing_rise_c,
-        "vibration_velocity": _shake(state, drive, 1.3, 0.55),
+        "vibration_velocity": _shake(state, drive, 1.3, 0.6),
         "ambient_temperature": drive.ambient_c,
     }
 

@@ -12,7 +12,7 @@ import msgspec
 
 DAY_S = 86_400.0
 BLOCK_STEPS = 512
-SEVERITY_CURVE = 3.0
+SEVERITY_CURVE = 2.5
 
 
 class Load(msgspec.Struct, frozen=True):

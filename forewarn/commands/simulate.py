@@ -56,7 +56,7 @@ def simulate(
     protocol: Annotated[str, Option(help="How to serve the recording: opcua or modbus.")] = "opcua",
     port: Annotated[int, Port(help="Where to serve the recording; 0: a free port.")] = 0,
     speed: Annotated[float, Option(min=0.001, help="Times as fast as recorded.")] = 1.0,
-    columns: Annotated[list[str] | None, Option(help="A column to replay, again for more (all).")] = None,
+    columns: Annotated[str | None, Option(help="The columns to replay, parted by commas (all).")] = None,
     wait_for_client: Annotated[bool, Option(help="OPC UA: begin once all tags are subscribed to.")] = True,
     linger_s: Annotated[float, Option(min=0, help="Stay this long after the last row.")] = 5.0,
 ) -> None:
@@ -67,7 +67,7 @@ def simulate(
     from models.settings import load_settings
 
     if replay is not None:
-        served = Replayed(replay, machine, protocol, port, speed, tuple(columns or ()), wait_for_client)
+        served = Replayed(replay, machine, protocol, port, speed, _split(columns), wait_for_client)
         _replay(served, linger_s, edge_config)
         return
     plant = load_settings(config, PlantSettings)
@@ -146,6 +146,10 @@ def _serve(
         _print_json(ready)
 
     _run(LivePlant(plant, round(start_s * 1e9), tell_ready).run)
+
+
+def _split(columns: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in columns.split(",")) if columns else ()
 
 
 def _replay(served: Replayed, linger_s: float, edge_config: Path | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from cloud.machines import MachineCard
 from edge.drivers.shelf import MachineSettings
 from edge.simulator.modbus_replay import RowRegisters
 from edge.simulator.opcua_server import NAMESPACE
@@ -190,3 +191,6 @@ def test_the_cloud_section_carries_titles_units_and_limits() -> None:
         "high": 7.1,
     }
     assert "high" not in section["tags"]["suction_pressure"]
+    for described in list_cloud_machines(plant):
+        card = MachineCard.model_validate(described)
+        assert card.tag("vibration_velocity").title == "Vibration velocity (RMS)"
