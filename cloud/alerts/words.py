@@ -31,7 +31,7 @@ def summarise_machine(card: MachineCard, blamed: Sequence[Contribution]) -> str:
 
 def summarise_tags(card: MachineCard, faulty: dict[str, str]) -> str:
     """Return one sentence: which tags cannot be believed, and why."""
-    parts = [f"{card.tag(tag).title.lower()} ({reason})" for tag, reason in faulty.items()]
+    parts = [f"{name_tag(card, tag)} ({reason})" for tag, reason in faulty.items()]
     return f"{_capital(join_words(parts))} cannot be believed: the sensor, its wiring or its link is at fault"
 
 
@@ -39,7 +39,13 @@ def _describe_part(card: MachineCard, part: Contribution) -> str:
     tag = card.tag(part.tag)
     value, expected = say_pair(part.value, part.expected)
     reading = f"{value} {tag.unit}".strip()
-    return f"{tag.title.lower()} {reading} (expected {expected}, {say_sigma(part.sigma)})"
+    return f"{name_tag(card, part.tag)} {reading} (expected {expected}, {say_sigma(part.sigma)})"
+
+
+def name_tag(card: MachineCard, tag: str) -> str:
+    """Return a tag's title as it stands within a sentence: `bearing temperature`, but `RMS velocity`."""
+    title = card.tag(tag).title
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 def say_sigma(sigma: float) -> str:

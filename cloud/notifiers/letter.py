@@ -10,6 +10,7 @@ from cloud.alerts import Alert
 from cloud.alerts.words import (
     choose_blamed,
     join_words,
+    name_tag,
     say_duration,
     say_number,
     say_pair,
@@ -81,7 +82,7 @@ def write_letter(
 
 def write_subject(alert: Alert, occasion: Occasion, card: MachineCard) -> str:
     """Return one line that is safe in a header whatever machines are called."""
-    names = [clean(card.tag(tag).title).lower() for tag in alert.tags]
+    names = [clean(name_tag(card, tag)) for tag in alert.tags]
     where = f"[Forewarn] {clean(card.title)} ({alert.machine})"
     if occasion == "cleared":
         what = "back to normal"
@@ -105,7 +106,7 @@ def gather_facts(alert: Alert, occasion: Occasion, card: MachineCard, *, link: s
         machine=str(alert.machine),
         headline=_headline(alert, occasion),
         lead=lead,
-        opening=_write_opening(alert, occasion, lead),
+        opening=_write_opening(alert, occasion, lead, card),
         since=say_time(alert.raised_ns),
         lasted=say_duration((alert.cleared_ns - alert.raised_ns) / 1e9) if alert.cleared_ns else "",
         sureness=_sureness(alert) if alert.kind == "machine" else "",
@@ -134,7 +135,7 @@ def _headline(alert: Alert, occasion: Occasion) -> str:
     return f"Looks like {alert.cause[:1].lower()}{clean(alert.cause[1:])}"
 
 
-def _write_opening(alert: Alert, occasion: Occasion, lead: str) -> str:
+def _write_opening(alert: Alert, occasion: Occasion, lead: str, card: MachineCard) -> str:
     if occasion == "cleared":
         return (
             f"The readings fit together again as they do when the machine is healthy. The alert was: {lead}"
@@ -146,10 +147,10 @@ def _write_opening(alert: Alert, occasion: Occasion, lead: str) -> str:
             "So far only a sensor looked faulty. Now the other readings show that the machine itself "
             "does not behave as it used to."
         )
-    return (
-        "Its readings no longer fit together as they did when the machine was healthy. "
-        "A fixed limit need not be passed for that."
-    )
+    limits = [(part.value, card.tag(part.tag).high) for part in choose_blamed(alert.contributions)]
+    passed = [value > high for value, high in limits if high is not None]
+    early = " No fixed limit has been reached yet." if passed and not any(passed) else ""
+    return f"Its readings no longer fit together as they did when the machine was healthy.{early}"
 
 
 def _sureness(alert: Alert) -> str:
@@ -174,7 +175,7 @@ def _read_part(tag: str, value: float, expected: float, sigma: float, card: Mach
     fixed = ""
     if known.high is not None:
         passed = "passed" if value > known.high else "not reached yet"
-        fixed = f"fixed limit {say_number(known.high)} {unit}: {passed}".replace(" :", ":")
+        fixed = f"fixed limit {known.high:g} {unit}: {passed}".replace(" :", ":")
     return Reading(
         title=clean(known.title),
         tag=clean(tag),

@@ -48,12 +48,14 @@ def gather_request(alert: Alert, card: MachineCard, reader: StoreReader) -> Plot
     tags = alert.tags[:TAGS_MAX]
     end_ns = max(alert.raised_ns, alert.escalated_ns or 0) + AFTER_S * 1_000_000_000
     telemetry, start_ns = _read_enough(alert, tags, reader, end_ns)
-    expected = reader.read("expected", alert.machine, start_ns, end_ns, tags)
     score = reader.read("score", alert.machine, start_ns, end_ns, ["score", "limit"])
+    start_ns = _choose_start(score, start_ns)
+    telemetry = _cut(telemetry, start_ns)
+    expected = reader.read("expected", alert.machine, start_ns, end_ns, tags)
     panels = [
         _tag_panel(tag, card, telemetry, expected)
         for tag in tags
-        if tag in telemetry.values and not np.isnan(telemetry.values[tag]).all()
+        if tag in telemetry.values and np.isfinite(telemetry.values[tag]).any()
     ]
     if not panels:
         return None
@@ -72,6 +74,20 @@ def _read_enough(alert: Alert, tags: list[str], reader: StoreReader, end_ns: int
         if len(table.timestamps) >= ROWS_MIN:
             break
     return table, start_ns
+
+
+def _choose_start(score: Table, start_ns: int) -> int:
+    """Return where the picture begins: shortly before the first judgement, when enough judgements follow."""
+    if len(score.timestamps) < ROWS_MIN // 2:
+        return start_ns
+    first_ns, last_ns = int(score.timestamps[0]), int(score.timestamps[-1])
+    return max(start_ns, first_ns - (last_ns - first_ns) // 10)
+
+
+def _cut(table: Table, start_ns: int) -> Table:
+    kept = table.timestamps >= start_ns
+    columns = {tag: values[kept] for tag, values in table.values.items()}
+    return Table(table.timestamps[kept], columns, {})
 
 
 def _tag_panel(tag: str, card: MachineCard, telemetry: Table, expected: Table) -> Panel:

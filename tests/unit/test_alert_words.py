@@ -4,6 +4,7 @@ import pytest
 
 from cloud.alerts.words import (
     choose_blamed,
+    name_tag,
     say_duration,
     say_number,
     say_pair,
@@ -65,6 +66,13 @@ def test_the_summary_says_what_each_tag_reads_and_should_read() -> None:
         "Bearing temperature (unchanged for 14 s) cannot be believed: "
         "the sensor, its wiring or its link is at fault"
     )
+
+
+def test_acronyms_stay_as_they_are_written() -> None:
+    """Within a sentence a title loses its capital, not its letters."""
+    tags = {"a": TagCard(title="Vibration velocity (RMS)"), "b": TagCard(title="RMS velocity")}
+    card = MachineCard(path=PUMP, tags=tags)
+    assert [name_tag(card, tag) for tag in "ab"] == ["vibration velocity (RMS)", "RMS velocity"]
 
 
 def test_only_tags_near_the_strongest_are_blamed() -> None:

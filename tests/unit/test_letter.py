@@ -43,12 +43,13 @@ def test_html_and_text_say_the_same_facts() -> None:
         "Looks like bearing wear",
         say_time(START_S * 1_000_000_000),
         "clear, 2.4 times the limit (score 2.40, limit 1.00)",
+        "No fixed limit has been reached yet.",
         "5.8 mm/s",
         "expected 2.1 mm/s",
         "+7.2 sigma",
         "82 °C",
         "expected 61 °C",
-        "fixed limit 95.0 °C: not reached yet",
+        "fixed limit 95 °C: not reached yet",
         "Listen at both bearing housings.",
         "Check the oil.",
     ):
@@ -114,6 +115,14 @@ def test_a_missing_picture_is_said_in_its_place() -> None:
     assert "No picture: away." in letter.text
     assert "No picture: away." in letter.html
     assert "cid:plot" not in letter.html
+
+
+def test_a_passed_limit_is_said_and_nothing_else_claimed() -> None:
+    """The letter never says that no limit was reached when one was."""
+    alert = make_alert(contributions=[Contribution("bearing_temperature", 96.0, 61.0, 9.0)])
+    letter = write_letter(alert, "raised", CARD, link=LINK, picture=None, missing="-")
+    assert "fixed limit 95 °C: passed" in letter.text
+    assert "No fixed limit" not in letter.text
 
 
 def test_very_long_names_do_not_make_a_monster() -> None:

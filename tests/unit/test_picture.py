@@ -53,7 +53,25 @@ def test_slow_machines_show_more_of_the_past(every_s: float, span_s: float) -> N
     reader = Reader(every_s, {"vibration_velocity": 2.0})
     request = gather_request(make_alert(), CARD, reader)
     assert request is not None
-    assert reader.asked[-1] == ("score", span_s)
+    assert ("score", span_s) in reader.asked
+    assert [panel.title for panel in request.panels] == ["Vibration (mm/s)", "Score"]
+
+
+def test_the_picture_begins_where_judging_began() -> None:
+    """Right after a model was learnt, the minutes before it would only squeeze what matters."""
+
+    class NewlyJudged(Reader):
+        def read(self, measurement: Measurement, *rest: Any) -> Table:
+            table = super().read(measurement, *rest)
+            late = table.timestamps >= (START_S - 50) * 1_000_000_000 if measurement == "score" else ...
+            return Table(table.timestamps[late], {t: v[late] for t, v in table.values.items()}, {})
+
+    request = gather_request(make_alert(), CARD, NewlyJudged(1.0, {"vibration_velocity": 2.0}))
+    assert request is not None
+    assert [panel.times_s[0] for panel in request.panels] == [START_S - 54, START_S - 50]
+    silent = NewlyJudged(1.0, {"vibration_velocity": 2.0, "bearing_temperature": float("nan")})
+    request = gather_request(make_alert(), CARD, silent)
+    assert request is not None
     assert [panel.title for panel in request.panels] == ["Vibration (mm/s)", "Score"]
 
 
