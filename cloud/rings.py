@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.anomaly.features import Matrix
 from models.anomaly.grid import GridRows
-from models.telemetry import Frame, Value, quality
+from models.telemetry import Frame, quality
 
 NEVER_NS = -1
 
@@ -36,20 +36,21 @@ class GridRing:
         rows = stamps // self._grid_ns
         self._make_room(int(rows[0]), int(rows[-1]))
         assert self._first is not None  # room was made
+        tags = [tag for tag in frame.values if tag in self._columns]
+        if not tags:
+            return
+        columns = np.array([self._columns[tag] for tag in tags])
         places = rows - self._first
         inside = places >= 0
-        for tag, values in frame.values.items():
-            column = self._columns.get(tag)
-            if column is None:
-                continue
-            self.too_old_total += int(len(stamps) - inside.sum())
-            samples, codes = read_column(values, frame.quality.get(tag, {}))
-            known = self._stamps[np.where(inside, places, 0), column]
-            newer = inside & (stamps >= known)
-            # Timestamps ascend within a frame: numpy keeps the last of repeated places, the newest.
-            self._values[places[newer], column] = samples[newer]
-            self._bad[places[newer], column] = codes[newer]
-            self._stamps[places[newer], column] = stamps[newer]
+        self.too_old_total += len(tags) * int(len(places) - inside.sum())
+        samples, codes = read_samples(frame, tags)
+        newer = stamps[:, None] >= self._stamps[np.maximum(places, 0)[:, None], columns]
+        # Row by row, so that of two samples of one row and tag numpy keeps the later.
+        picked_rows, picked_tags = np.nonzero(newer & inside[:, None])
+        cells = places[picked_rows], columns[picked_tags]
+        self._values[cells] = samples[picked_rows, picked_tags]
+        self._bad[cells] = codes[picked_rows, picked_tags]
+        self._stamps[cells] = stamps[picked_rows]
 
     def read(self, last_row: int, rows: int) -> GridRows:
         """Return the `rows` rows up to `last_row`, fewer where the ring begins later."""
@@ -76,14 +77,13 @@ class GridRing:
         self._first = newest - self._rows_min + 1 if shift == self._rows else self._first + shift
 
 
-def read_column(
-    values: Sequence[Value], codes: dict[int, int]
-) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
-    """Return a frame's column as samples (NaN where bad) and status codes (0 where not bad)."""
-    samples = np.array(values, dtype=np.float64)
+def read_samples(frame: Frame, tags: Sequence[str]) -> tuple[Matrix, NDArray[np.uint32]]:
+    """Return a frame's values (rows, tags), NaN where bad, and status codes, 0 where not bad."""
+    samples = np.array([frame.values[tag] for tag in tags], dtype=np.float64).T
     bad = np.where(np.isfinite(samples), 0, quality.BAD).astype(np.uint32)
-    for row, code in codes.items():
-        if quality.is_bad(code):
-            bad[row] = code
+    for column, tag in enumerate(tags):
+        for row, code in frame.quality.get(tag, {}).items():
+            if quality.is_bad(code):
+                bad[row, column] = code
     samples[bad != 0] = np.nan
     return samples, bad

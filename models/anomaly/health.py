@@ -106,16 +106,20 @@ def _find_faults(
     spoken = grid.spoken
     awake = bool(spoken[-1].any())
     absent = find_gaps(spoken)[-1]
+    stuck = still > health.still_rows_max
+    lost = absent > health.absent_rows_max
+    recent = np.minimum(absent, len(spoken) - 1)
+    marked = np.take_along_axis(grid.bad, (len(spoken) - 1 - recent)[None], axis=0)[0] != 0
     faults: dict[int, str] = {}
-    for column in range(grid.values.shape[1]):
+    for column in np.flatnonzero(stuck | lost | marked).tolist():
         latest = _latest(grid.bad[:, column], int(absent[column]))
         if latest:
             faults[column] = f"the machine marks it bad: {quality.describe(latest)}"
-        elif still[column] > health.still_rows_max[column]:
+        elif stuck[column]:
             faults[column] = _say_still(
                 int(still[column]), len(spoken), int(health.still_rows[column]), grid_s
             )
-        elif awake and absent[column] > health.absent_rows_max[column]:
+        elif awake and lost[column]:
             faults[column] = "no value any more, while other tags of the machine have theirs"
     return faults
 
