@@ -38,7 +38,7 @@ class Acknowledgement(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
-    by: str = Field(min_length=1, max_length=NAME_CHARS_MAX)
+    by: str = Field(min_length=1, max_length=NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]+$")
 
 
 def parse_machine(site: str, area: str, line: str, machine: str) -> MachinePath:

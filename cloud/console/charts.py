@@ -116,6 +116,7 @@ def mark(alert: Alert) -> AlertMark:
     """Return the lines that show the alert in a chart."""
     return AlertMark(
         id=alert.id,
+        kind=alert.kind,
         words="Machine alert" if alert.kind == "machine" else "Sensor fault",
         raised_ms=alert.raised_ns // NS_PER_MS,
         cleared_ms=None if alert.cleared_ns is None else alert.cleared_ns // NS_PER_MS,

@@ -114,6 +114,7 @@ class AlertMark(Shape):
     """An alert as two vertical lines in the charts."""
 
     id: str
+    kind: str
     words: str
     raised_ms: int
     cleared_ms: int | None

@@ -233,6 +233,8 @@ def seed_calm(
     columns = {
         tag: level * (1 + 0.08 * sway) + random.normal(0, level / 200, seconds) for tag, level in tags.items()
     }
+    if SCRIPT_TAG in columns:  # its sensor is stuck
+        columns[SCRIPT_TAG][-45:] = columns[SCRIPT_TAG][-45]
     score = 0.25 + 0.05 * np.abs(np.convolve(random.normal(0, 1, seconds), np.ones(8) / 3, mode="same"))
     rig.write("telemetry", machine, times, **columns)
     rig.write("score", machine, times, score=score, limit=np.full(seconds, LIMIT))
@@ -259,7 +261,7 @@ def seed_plant(rig: PlantRig, *, seconds: int = 1800, wear_s: int = 150) -> None
     seed_calm(rig, FAN, {"speed": 960.0, "current": 4.4}, end_ns=end_ns, seconds=60)
     for age_s in range(14, -1, -1):
         at_ns = end_ns - age_s * 1_000_000_000
-        rig.observe(COMPRESSOR, at_ns=at_ns, score=0.31, faulty={SCRIPT_TAG: f"unchanged for {30 - age_s} s"})
+        rig.observe(COMPRESSOR, at_ns=at_ns, score=0.31, faulty={SCRIPT_TAG: f"unchanged for {44 - age_s} s"})
     rig.observe(MOTOR, at_ns=end_ns, score=0.28)
     rig.observe(FAN, state="learning", at_ns=end_ns, reason="1 min of values; a model needs 10 min")
     rig.report_gateway()

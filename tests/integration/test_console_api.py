@@ -134,7 +134,9 @@ def test_acknowledging_over_the_api_counts_once(rig: PlantRig) -> None:
     assert get(rig, "/api/v1/machines").json()[0]["attention"] == "acknowledged"
 
 
-@pytest.mark.parametrize("body", [{"by": ""}, {"by": "   "}, {"by": "x" * 81}, {}, {"by": "Ada", "to": 1}])
+@pytest.mark.parametrize(
+    "body", [{"by": ""}, {"by": "   "}, {"by": "x" * 81}, {"by": "A\nB"}, {}, {"by": "Ada", "to": 1}]
+)
 def test_an_acknowledgement_needs_a_name(rig: PlantRig, body: dict[str, object]) -> None:
     """Nothing is noted without one."""
     alert_id = raise_alert(rig)

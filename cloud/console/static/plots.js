@@ -24,7 +24,7 @@ function readColours() {
   const read = (name) => style.getPropertyValue(name).trim();
   return {
     ink: read("--ink"), quiet: read("--ink-quiet"), grid: read("--grid"), line: read("--curve"),
-    band: read("--band"), expected: read("--expected"), alarm: read("--alarm"), high: read("--high"),
+    band: read("--band"), expected: read("--expected"), alarm: read("--alarm"), warn: read("--warn"), high: read("--high"),
     paper: read("--card"),
   };
 }
@@ -72,11 +72,15 @@ function makeLayout(element, charts, colours, isLog, unit) {
 
 function drawMarks(charts, colours) {
   const line = (ms, look) => ({ type: "line", xref: "x", yref: "paper", x0: toLocal(ms), x1: toLocal(ms), y0: 0, y1: 1, line: look });
-  return charts.marks.flatMap((mark) => [
-    { type: "rect", xref: "x", yref: "paper", layer: "below", x0: toLocal(mark.raised_ms), x1: toLocal(mark.cleared_ms ?? charts.to_ms), y0: 0, y1: 1, fillcolor: colours.alarm, opacity: 0.07, line: { width: 0 } },
-    line(mark.raised_ms, { color: colours.alarm, width: 2 }),
-    ...(mark.cleared_ms === null ? [] : [line(mark.cleared_ms, { color: colours.quiet, width: 1.5, dash: "dot" })]),
-  ]);
+  return charts.marks.flatMap((mark) => {
+    const color = mark.kind === "tag" ? colours.warn : colours.alarm;
+    const span = { x0: toLocal(mark.raised_ms), x1: toLocal(mark.cleared_ms ?? charts.to_ms), y0: 0, y1: 1 };
+    return [
+      { type: "rect", xref: "x", yref: "paper", layer: "below", ...span, fillcolor: color, opacity: 0.07, line: { width: 0 } },
+      line(mark.raised_ms, { color, width: 2 }),
+      ...(mark.cleared_ms === null ? [] : [line(mark.cleared_ms, { color: colours.quiet, width: 1.5, dash: "dot" })]),
+    ];
+  });
 }
 
 function makeCurve(line, name, look, unit) {
