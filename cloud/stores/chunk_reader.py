@@ -124,7 +124,7 @@ def _cut(group: Group, start_ns: int, end_ns: int) -> Group | None:
     return Group(
         group.timestamps[first:last],
         group.tags,
-        [column[first:last] for column in group.columns],
+        group.columns[:, first:last],
         codes - np.array([0, first, 0], np.uint32),
     )
 

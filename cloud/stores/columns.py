@@ -34,14 +34,14 @@ class ChunkDamaged(ValueError):
 class Group(msgspec.Struct, frozen=True):
     """Readings of some tags at the same instants: every tag was read at every one of them.
 
-    `timestamps` int64 nanoseconds, strictly ascending, shape (n,); `columns[i]` float64, shape (n,), belongs
-    to tag number `tags[i]`, NaN where the reading has no number; `codes` uint32, shape (m, 3): position in
-    `tags`, row, OPC UA status code of every reading that is not good.
+    `timestamps` int64 nanoseconds, strictly ascending, shape (n,); `columns` float64, shape (tags, n), NaN
+    where a reading has no number; `codes` uint32, shape (m, 3): position in `tags`, row, OPC UA status code
+    of every reading that is not good.
     """
 
     timestamps: NDArray[np.int64]
     tags: tuple[int, ...]
-    columns: list[NDArray[np.float64]]
+    columns: NDArray[np.float64]
     codes: NDArray[np.uint32]
 
 
@@ -91,10 +91,10 @@ def group_frames(frames: Sequence[Frame], tag_numbers: Mapping[str, int]) -> lis
     """Return the frames as groups of arrays. The caller vouches for the shapes."""
     groups = []
     for frame in frames:
-        columns = [np.array(column, np.float64) for column in frame.values.values()]
+        columns = np.array(list(frame.values.values()), np.float64)
         timestamps = np.array(frame.timestamps, np.int64)
         codes = NO_CODES
-        if frame.quality or any(np.isnan(column).any() for column in columns):
+        if frame.quality or np.isnan(columns).any():
             codes = np.array(list_codes(frame), np.uint32).reshape(-1, 3)
         groups.append(Group(timestamps, tuple(tag_numbers[tag] for tag in frame.values), columns, codes))
     return groups
@@ -110,13 +110,14 @@ def encode_groups(groups: Sequence[Group]) -> bytes:
 
 
 def _pack_group(group: Group) -> bytes:
-    gaps, bodies = [], []
-    for position, column in enumerate(group.columns):
-        missing = np.isnan(column)
-        if missing.any():
-            gaps.append(struct.pack("<I", position) + np.packbits(missing).tobytes())
-            column = _bridge(column, missing)  # noqa: PLW2901  # what is packed has no gaps
-        bodies.append(numbers.pack_column(column))
+    gaps, matrix = [], group.columns
+    missing = np.isnan(matrix)
+    if missing.any():
+        matrix = matrix.copy()
+        for position in np.flatnonzero(missing.any(axis=1)).tolist():
+            gaps.append(struct.pack("<I", position) + np.packbits(missing[position]).tobytes())
+            matrix[position] = _bridge(matrix[position], missing[position])
+    bodies = numbers.pack_columns(matrix)
     return b"".join(
         [
             _PACKED_GROUP.pack(len(group.timestamps), len(group.tags), len(group.codes), len(gaps)),
@@ -175,7 +176,7 @@ def _read_plain(blob: bytes, at: int, wanted: frozenset[int] | None) -> Iterator
         if code_count:
             codes = np.frombuffer(blob, "<u4", 3 * code_count, at).reshape(-1, 3)
             at += 12 * code_count
-        group = Group(timestamps, tags, list(matrix), codes)
+        group = Group(timestamps, tags, matrix, codes)
         yield from [group] if wanted is None else _choose(group, wanted)
 
 
@@ -185,7 +186,7 @@ def _choose(group: Group, wanted: frozenset[int]) -> Iterator[Group]:
         yield Group(
             group.timestamps,
             tuple(group.tags[position] for position in keep),
-            [group.columns[position] for position in keep],
+            group.columns[keep],
             choose_codes(group.codes, keep),
         )
 
@@ -221,8 +222,9 @@ def _read_packed(payload: bytes, wanted: frozenset[int] | None) -> Iterator[Grou
         starts = list(accumulate(lengths, initial=at))
         at = starts[-1]
         keep = [position for position, tag in enumerate(tags) if wanted is None or tag in wanted]
-        columns = [numbers.unpack_column(payload, starts[position], rows) for position in keep]
+        columns = np.empty((len(keep), rows))
         for column, position in zip(columns, keep, strict=True):
+            column[:] = numbers.unpack_column(payload, starts[position], rows)
             if position in gaps:
                 column[gaps[position]] = _NAN
         if keep:

@@ -37,10 +37,7 @@ def _join(groups: list[Group]) -> Group | None:
     timestamps = np.concatenate([group.timestamps for group in groups])
     if not (timestamps[1:] > timestamps[:-1]).all():
         return None
-    columns = [
-        np.concatenate([group.columns[position] for group in groups])
-        for position in range(len(groups[0].tags))
-    ]
+    columns = np.concatenate([group.columns for group in groups], axis=1)
     codes, offset = [NO_CODES], 0
     for group in groups:
         if len(group.codes):
@@ -95,6 +92,6 @@ def _gather(members: list[tuple[int, Piece]]) -> Group:
     return Group(
         members[0][1][0],
         tuple(tag for tag, _ in members),
-        [values for _, (_, values, _) in members],
+        np.array([values for _, (_, values, _) in members]),
         np.concatenate(codes),
     )

@@ -16,6 +16,7 @@ SAMPLE_ROWS = 32
 UNITS_NS: Final = (1_000_000_000, 1_000_000, 1_000)
 
 _NOT_DECIMAL = -1
+_WIDTH_ENDS = np.array([256**width for width in range(8)], np.uint64)
 _FROM_NEIGHBOUR, _FROM_LOWEST = 0, 1
 _COLUMN = struct.Struct("<bBBq")  # exponent, reference, width, base
 _TIMES = struct.Struct("<qqqB")  # first, unit, first delta, width
@@ -31,7 +32,7 @@ def pack_times(times: Integers) -> bytes:
     unit = next((unit for unit in UNITS_NS if not (distances % unit).any()), 1)
     distances //= unit
     first = int(distances[0]) if distances.size else 0
-    width, body = _pack_integers(np.diff(distances))
+    ((width, body),) = _pack_integers(np.diff(distances)[np.newaxis])
     return _TIMES.pack(int(times[0]), unit, first, width) + body
 
 
@@ -50,26 +51,36 @@ def unpack_times(buffer: bytes, at: int, rows: int) -> tuple[Integers, int]:
     return times, at
 
 
-def pack_column(column: Floats) -> bytes:
-    """Return a column without NaN: decimals as integers (differences, narrow), else the doubles' own bits.
+def pack_columns(matrix: Floats) -> list[bytes]:
+    """Return each row of a matrix without NaN: decimals as narrow integers, else the doubles' own bits.
 
     Decimals as integers: Afroozeh et al., ALP: Adaptive Lossless floating-Point Compression, 2023.
+    All columns of a machine are packed in one pass: a wide machine costs little more than its numbers.
     """
-    found = find_decimals(column)
-    if found is None:
-        bits = column.view(np.uint64)
-        changes = bits.copy()
-        changes[1:] ^= bits[:-1]
-        return _COLUMN.pack(_NOT_DECIMAL, 0, 8, 0) + _shuffle(changes)
-    exponent, whole = found
-    lowest = int(whole.min())
-    steps = np.diff(whole)
-    above = whole - lowest
-    if np.abs(steps).sum(dtype=np.float64) < above.sum(dtype=np.float64):
-        width, body = _pack_integers(steps)
-        return _COLUMN.pack(exponent, _FROM_NEIGHBOUR, width, int(whole[0])) + body
-    width, body = _pack_integers(above)
-    return _COLUMN.pack(exponent, _FROM_LOWEST, width, lowest) + body
+    exponents, whole = find_decimals(matrix)
+    lowest = whole.min(axis=1)
+    steps, above = np.diff(whole, axis=1), whole - lowest[:, np.newaxis]
+    by_neighbour = np.abs(steps).sum(axis=1, dtype=np.float64) < above.sum(axis=1, dtype=np.float64)
+    packed_steps, packed_above = _pack_integers(steps), _pack_integers(above)
+    packed = []
+    for at, exponent in enumerate(exponents.tolist()):
+        if exponent == _NOT_DECIMAL:
+            packed.append(_COLUMN.pack(_NOT_DECIMAL, 0, 8, 0) + _pack_bits(matrix[at]))
+        elif by_neighbour[at]:
+            width, body = packed_steps[at]
+            packed.append(_COLUMN.pack(exponent, _FROM_NEIGHBOUR, width, int(whole[at, 0])) + body)
+        else:
+            width, body = packed_above[at]
+            packed.append(_COLUMN.pack(exponent, _FROM_LOWEST, width, int(lowest[at])) + body)
+    return packed
+
+
+def _pack_bits(column: Floats) -> bytes:
+    bits = column.view(np.uint64)
+    changes = bits.copy()
+    changes[1:] ^= bits[:-1]
+    packed: bytes = _shuffle(changes[np.newaxis]).tobytes()
+    return packed
 
 
 def unpack_column(buffer: bytes, at: int, rows: int) -> Floats:
@@ -91,40 +102,44 @@ def unpack_column(buffer: bytes, at: int, rows: int) -> Floats:
     return whole / 10.0**exponent
 
 
-def find_decimals(column: Floats) -> tuple[int, Integers] | None:
-    """Return the fewest decimals that spell every number exactly, and the numbers without their point.
+def find_decimals(matrix: Floats) -> tuple[Integers, Integers]:
+    """Return for each row the fewest decimals that spell every number exactly, and the numbers without point.
 
-    None when there are no such decimals (or an infinity, or a minus zero, which integers do not know).
+    -1 where there are no such decimals (or an infinity, or a minus zero, which integers do not know).
     """
-    largest = float(np.abs(column).max())
-    sample = column[:: max(1, column.size // SAMPLE_ROWS)]
+    exponents = np.full(len(matrix), _NOT_DECIMAL)
+    whole = np.zeros(matrix.shape, np.int64)
+    largest = np.abs(matrix).max(axis=1)
+    step = max(1, matrix.shape[1] // SAMPLE_ROWS)
+    pending = np.arange(len(matrix))
     for exponent in range(EXPONENT_MAX + 1):
         power = 10.0**exponent
-        if not largest * power < EXACT_INTEGER_MAX:
-            return None
-        if not _spells(np.rint(sample * power), power, sample):
-            continue
-        whole = np.rint(column * power)
-        if _spells(whole, power, column):
-            return exponent, whole.astype(np.int64)
-    return None
+        pending = pending[largest[pending] * power < EXACT_INTEGER_MAX]
+        if not pending.size:
+            break
+        likely = pending[_spell(matrix[pending, ::step], power)[1]]
+        if likely.size:
+            spelled, exact = _spell(matrix[likely], power)
+            exponents[likely[exact]] = exponent
+            whole[likely[exact]] = spelled[exact]
+            pending = pending[exponents[pending] == _NOT_DECIMAL]
+    return exponents, whole
 
 
-def _spells(whole: Floats, power: float, column: Floats) -> bool:
-    # Through integers and back, since -0.0 has to be told from 0.0 here.
-    spelled = whole.astype(np.int64) / power
-    return bool((spelled.view(np.int64) == column.view(np.int64)).all())
+def _spell(matrix: Floats, power: float) -> tuple[Integers, NDArray[np.bool_]]:
+    """Return the numbers times `power` as integers, and which rows these integers spell bit for bit."""
+    whole = np.rint(matrix * power).astype(np.int64)
+    bits = np.ascontiguousarray(matrix).view(np.int64)
+    return whole, ((whole / power).view(np.int64) == bits).all(axis=1)
 
 
-def _pack_integers(numbers: Integers) -> tuple[int, bytes]:
-    """Return signed integers in the narrowest width (0 when all are zero), high bytes apart from low ones."""
-    if not numbers.size:
-        return 0, b""
+def _pack_integers(matrix: Integers) -> list[tuple[int, bytes]]:
+    """Return each row in its narrowest width (0 when all are zero), high bytes apart from low ones."""
     # Sign in the lowest bit: small numbers of either sign have empty high bytes.
-    folded = ((numbers << 1) ^ (numbers >> 63)).view(np.uint64)
-    largest = int(folded.max())
-    width = next(width for width in (0, 1, 2, 3, 4, 6, 8) if largest < 256**width)
-    return width, _shuffle(folded, width)
+    folded = ((matrix << 1) ^ (matrix >> 63)).view(np.uint64)
+    planes = _shuffle(folded)
+    widths = np.searchsorted(_WIDTH_ENDS, folded.max(axis=1, initial=0), side="right").tolist()
+    return [(width, planes[at, :width].tobytes()) for at, width in enumerate(widths)]
 
 
 def _unpack_integers(buffer: bytes, at: int, count: int, width: int) -> tuple[Integers, int]:
@@ -133,9 +148,10 @@ def _unpack_integers(buffer: bytes, at: int, count: int, width: int) -> tuple[In
     return numbers, at + count * width
 
 
-def _shuffle(numbers: NDArray[np.uint64], width: int = 8) -> bytes:
-    """Return all lowest bytes, then all next ones, and so on: like stands beside like."""
-    return numbers.astype("<u8", copy=False).view(np.uint8).reshape(-1, 8)[:, :width].T.tobytes()
+def _shuffle(matrix: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    """Return for each row its lowest bytes, then all next ones, and so on: like stands beside like."""
+    octets = np.ascontiguousarray(matrix, "<u8").view(np.uint8).reshape(*matrix.shape, 8)
+    return np.ascontiguousarray(octets.transpose(0, 2, 1))
 
 
 def _unshuffle(buffer: bytes, at: int, count: int, width: int) -> NDArray[np.uint64]:
