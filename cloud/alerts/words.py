@@ -30,9 +30,9 @@ def summarise_machine(card: MachineCard, blamed: Sequence[Contribution]) -> str:
 
 
 def summarise_tags(card: MachineCard, faulty: dict[str, str]) -> str:
-    """Return one sentence: which tags cannot be believed, and why."""
-    parts = [f"{name_tag(card, tag)} ({reason})" for tag, reason in faulty.items()]
-    return f"{_capital(join_words(parts))} cannot be believed: the sensor, its wiring or its link is at fault"
+    """Return which tags cannot be believed, and why, as sentences without the last full stop."""
+    parts = [f"{name_tag(card, tag)} cannot be believed: {reason}" for tag, reason in faulty.items()]
+    return ". ".join(_capital(part) for part in parts)
 
 
 def _describe_part(card: MachineCard, part: Contribution) -> str:

@@ -141,7 +141,10 @@ def _write_opening(alert: Alert, occasion: Occasion, lead: str, card: MachineCar
             f"The readings fit together again as they do when the machine is healthy. The alert was: {lead}"
         )
     if alert.kind == "tag":
-        return f"{lead} The machine itself is watched on with its other tags."
+        return (
+            f"{lead} The sensor, its wiring or its link is at fault; "
+            "the machine itself is watched on with its other tags."
+        )
     if occasion == "escalated":
         return (
             "So far only a sensor looked faulty. Now the other readings show that the machine itself "

@@ -62,9 +62,8 @@ def test_the_summary_says_what_each_tag_reads_and_should_read() -> None:
         "(expected 61, +5.0 sigma), given the other tags"
     )
     assert summarise_machine(card, []).startswith("Feed pump 7 does not behave as it used to")
-    assert summarise_tags(card, {"bearing_temperature": "unchanged for 14 s"}) == (
-        "Bearing temperature (unchanged for 14 s) cannot be believed: "
-        "the sensor, its wiring or its link is at fault"
+    assert summarise_tags(card, {"bearing_temperature": "unchanged for 14 s", "flow": "no value"}) == (
+        "Bearing temperature cannot be believed: unchanged for 14 s. Flow cannot be believed: no value"
     )
 
 
