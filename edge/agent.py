@@ -80,10 +80,7 @@ class Agent:
             machines=len(self._sources),
             waiting_batches=sending.backlog_total,
         )
-        polling = [
-            self._keep_alive(f"poller {source.path}", Poller(source, self._collector, self._states).run)
-            for source in self._sources
-        ]
+        polling = [self._poll(source) for source in self._sources]
         flushing = self._keep_alive("flusher", flusher.run)
         publishing = self._keep_alive("publisher", publisher.run)
         reporting = self._keep_alive("status", reporter.run)
@@ -106,10 +103,18 @@ class Agent:
         if self._fatal.done():
             self._fatal.result()
 
-    def _keep_alive(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        return asyncio.create_task(self._supervise(name, run), name=name)
+    def _poll(self, source: MachineSource) -> asyncio.Task[None]:
+        poller = Poller(source, self._collector, self._states)
+        return self._keep_alive(f"poller {source.path}", poller.run, poller.note_fault)
 
-    async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+    def _keep_alive(
+        self, name: str, run: Callable[[], Awaitable[None]], on_death: Callable[[str], None] | None = None
+    ) -> asyncio.Task[None]:
+        return asyncio.create_task(self._supervise(name, run, on_death), name=name)
+
+    async def _supervise(
+        self, name: str, run: Callable[[], Awaitable[None]], on_death: Callable[[str], None] | None
+    ) -> None:
         """Run a part again, later and later, whenever it dies: one part's fault never ends the others."""
         assert self._fatal is not None
         loop = asyncio.get_running_loop()
@@ -124,6 +129,8 @@ class Agent:
                 return
             except Exception as error:  # the edge's one supervisor: whatever it was, go on
                 log.exception("part_died", part=name, error=str(error), restart_s=pause_s)
+                if on_death is not None:
+                    on_death(str(error))
             if loop.time() - began > RESTART_S_MAX:
                 pause_s = RESTART_S_MIN
             await asyncio.sleep(pause_s)

@@ -29,6 +29,7 @@ class Flusher:
         self._outbox = outbox
         self._flush_s = flush_s
         self._on_put = on_put
+        self._writing: asyncio.Future[None] | None = None
         self._flushed_at: float | None = None
         self._failing_since: float | None = None
         self._dropped_said = 0
@@ -50,6 +51,13 @@ class Flusher:
 
     async def flush(self) -> None:
         """Put everything that was collected into the outbox, as one transaction."""
+        if self._writing is not None:
+            await self._writing  # a flush whose caller was cancelled goes on: nothing taken is forgotten
+        self._writing = asyncio.ensure_future(self._write())
+        await asyncio.shield(self._writing)
+        self._writing = None
+
+    async def _write(self) -> None:
         taken = self._collector.take()
         now = asyncio.get_running_loop().time()
         if taken:
@@ -59,9 +67,6 @@ class Flusher:
                 self._collector.give_back(taken)
                 self._say_failing(now, str(error))
                 await asyncio.sleep(min(1.0, self._flush_s))
-            except BaseException:
-                self._collector.give_back(taken)
-                raise
             else:
                 self._say_working(now)
                 self._measure(now, put)

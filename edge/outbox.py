@@ -10,6 +10,7 @@ import msgspec
 
 from edge.outbox_file import Identity, lock, open_file, translate
 from edge.packing import pack
+from models.errors import ForewarnError
 from models.telemetry import (
     PAYLOAD_BYTES_MAX,
     Batch,
@@ -78,7 +79,7 @@ class Outbox:
             self._connection, self._identity = open_file(self.path, self.gateway)
             with self._translated():
                 self._load()
-        except BaseException:
+        except ForewarnError:
             self.close()
             raise
 
@@ -250,10 +251,9 @@ class Outbox:
             try:
                 yield
                 self._connection.execute("COMMIT")
-            except BaseException:
+            finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                raise
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

@@ -85,6 +85,10 @@ class Poller:
             attempt += 1
             await asyncio.sleep(back_off(attempt, random.random()))  # noqa: S311  # spreads load, keeps no secret
 
+    def note_fault(self, error: str) -> None:
+        """Put into the status that this poller broke on a fault of ours and will begin again."""
+        self._states.lose(self._path, time.time_ns(), f"a fault in the program: {error}")
+
     async def _read_on(self) -> None:
         interval_s = self._driver.interval_s
         if interval_s is None:
@@ -117,7 +121,9 @@ class Poller:
 
     async def _limited(self, call: Awaitable[Result], timeout_s: float, what: str) -> Result:
         try:
-            return await asyncio.wait_for(call, timeout_s)
+            # Not wait_for: Python 3.11's can swallow a cancellation, and the poller would never end.
+            async with asyncio.timeout(timeout_s):
+                return await call
         except TimeoutError as error:
             raise NotConnected(
                 f"{what} took longer than {timeout_s:g} s: is the machine overloaded?"
@@ -125,7 +131,8 @@ class Poller:
 
     async def _close(self) -> None:
         try:
-            await asyncio.wait_for(self._driver.close(), CLOSE_TIMEOUT_S)
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._driver.close()
         except TimeoutError:
             log.warning("close_timed_out", machine=str(self._path), after_s=CLOSE_TIMEOUT_S)
 

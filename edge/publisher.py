@@ -113,7 +113,7 @@ class Publisher:
             return
         try:
             await self._outbox.release(list(ranges))
-        except BaseException:
+        except OutboxUnavailable:
             self._to_release.update(ranges)
             raise
 
@@ -128,6 +128,8 @@ class Publisher:
 
     def _wake(self) -> None:
         self._woken = False
+        if self._link is None:  # an ended link's last words
+            self._events.clear()
         while self._events:
             self._events.popleft()()
         self._moved.set()
@@ -256,4 +258,5 @@ class Publisher:
 
             threading.Thread(target=end, daemon=True).start()
             with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), STOP_TIMEOUT_S)
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    await ended.wait()

@@ -21,13 +21,13 @@ def describe_settings(settings: EdgeSettings) -> str:
         f"broker {settings.broker.address}, {'TLS' if settings.broker.tls else 'no TLS'}",
         f"outbox {outbox.path}, {describe_bytes(outbox.bytes_max)} at most, "
         f"written every {describe_span(outbox.flush_s)}",
-        f"{len(settings.machines)} machines, {tags} tags:",
+        f"{_count(len(settings.machines), 'machine')}, {_count(tags, 'tag')}:",
     ]
     rows = [
         (
             str(machine.path),
             machine.kind,
-            f"{len(machine.tags)} tags",
+            _count(len(machine.tags), "tag"),
             "as news comes" if _is_subscription(machine) else f"every {describe_span(machine.interval_s)}",
         )
         for machine in settings.machines
@@ -85,8 +85,8 @@ def describe_outbox(seen: Glance, bytes_max: int) -> str:
     rows = [
         (
             machine.machine,
-            f"{machine.batches} batches",
-            f"{machine.values} values",
+            _count(machine.batches, "batch"),
+            _count(machine.values, "value"),
             describe_bytes(machine.size),
             f"oldest {describe_span(max(0, time.time_ns() - machine.oldest_ns) / 1e9)}",
         )
@@ -101,6 +101,10 @@ def describe_outbox(seen: Glance, bytes_max: int) -> str:
 
 def _is_subscription(machine: object) -> bool:
     return getattr(machine, "mode", "poll") == "subscription"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}{'es' if word.endswith('ch') else 's'}"
 
 
 def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -63,11 +63,6 @@ class Sending:
         return self._backlog.total + len(self._fetched)
 
     @property
-    def under_way_total(self) -> int:
-        """How many batches have been sent and not receipted."""
-        return len(self._under_way)
-
-    @property
     def is_idle(self) -> bool:
         """Whether nothing fresh waits or is under way."""
         return not self._live and not self._under_way
@@ -111,20 +106,18 @@ class Sending:
             ):
                 self._backlog.add(self._pop_live().sequence)
 
-    def forget(self, gone: Iterable[tuple[int, int]]) -> int:
-        """These are the cloud's now (or were dropped): never send them again; return how many were sent."""
+    def forget(self, gone: Iterable[tuple[int, int]]) -> None:
+        """These are the cloud's now (or were dropped): never send them again."""
         out = SequenceRanges(gone)
         if len(self._backlog):
             self._backlog = self._backlog.minus(out)
         if len(self._fetching):
             self._gone.update(out)
-        found = 0
         for first, last in out:
             span = range(first, last + 1)
             sequences = span if len(span) < len(self._under_way) else list(self._under_way)
             for sequence in sequences:
                 if sequence in span and sequence in self._under_way:
-                    found += 1
                     self._end_way(sequence)
         if self._fetched:
             self._fetched = deque(batch for batch in self._fetched if batch.sequence not in out)
@@ -132,7 +125,6 @@ class Sending:
         if self._live and any(last >= self._live[0].sequence for _, last in out):
             self._live = deque(batch for batch in self._live if batch.sequence not in out)
             self._live_bytes = sum(len(batch.payload) for batch in self._live)
-        return found
 
     def receive(self, receipted: Iterable[tuple[int, int]], now: float) -> None:
         """A receipt came: the cloud lives and keeps up."""

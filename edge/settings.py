@@ -53,7 +53,8 @@ class EdgeSettings(Settings):
     gateway: Segment
     namespace: Segment = "forewarn"
     broker: BrokerSettings = BrokerSettings()
-    outbox: OutboxSettings = OutboxSettings()
+    # A dict, so that the default path too is resolved from the settings file's folder.
+    outbox: OutboxSettings = Field(default_factory=dict, validate_default=True)
     receipt_timeout_s: float = Field(default=10.0, ge=1, le=600)
     machines: Annotated[
         tuple[MachineSettings, ...],

@@ -61,7 +61,8 @@ class StatusReporter:
         """Leave the last status, offline, with the broker, if there is one."""
         with suppress(LinkDown, TimeoutError, OutboxUnavailable):
             status = await self.compose("offline")
-            await asyncio.wait_for(self._publisher.publish_status(encode_status(status)), GOODBYE_TIMEOUT_S)
+            async with asyncio.timeout(GOODBYE_TIMEOUT_S):
+                await self._publisher.publish_status(encode_status(status))
 
     async def compose(self, state: str) -> Status:
         """Return the status as of now."""
@@ -88,7 +89,8 @@ class StatusReporter:
         while not self._publisher.connected.is_set():
             self._check_clock(loop.time())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._publisher.connected.wait(), CLOCK_S)
+                async with asyncio.timeout(CLOCK_S):
+                    await self._publisher.connected.wait()
 
     def _check_clock(self, now: float) -> None:
         if now - self._clock_checked_at < CLOCK_S:

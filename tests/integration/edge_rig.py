@@ -1,6 +1,7 @@
 """An edge agent with made-up machines, and a stand-in for the cloud, around a real broker."""
 
 import asyncio
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -56,6 +57,15 @@ class DeadDriver(CountingDriver):
         raise NotConnected("127.0.0.1:502 refused the connection: is the machine switched on?")
 
 
+class BrokenDriver(CountingDriver):
+    """A driver with a bug."""
+
+    async def read(self) -> list[Frame]:
+        """Fail in a way that nobody foresaw."""
+        self.count += 1
+        return [Frame([self.count // 0], {})]
+
+
 def make_settings(folder: Path, broker: BrokerSettings, **more: object) -> EdgeSettings:
     """Return settings of a gateway that flushes ten times a second; its machine is replaced by drivers."""
     return EdgeSettings.model_validate(
@@ -101,6 +111,10 @@ class StandInCloud:
     def is_connected(self) -> bool:
         """Return whether the broker has us."""
         return self._link.is_connected()
+
+    def say(self, payload: bytes) -> None:
+        """Publish something where the gateway listens for receipts."""
+        self._link.publish(TOPICS.receipt("pi-01"), payload)
 
     @property
     def counts(self) -> list[float]:
@@ -153,6 +167,16 @@ async def until(condition: Callable[[], bool], what: str, timeout_s: float = 20.
     while not condition():
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
         await asyncio.sleep(0.02)
+
+
+def look_beside(settings: EdgeSettings) -> list[tuple[int, int]]:
+    """Return (sequence, values) of what waits in the outbox of a running agent."""
+    beside = sqlite3.connect(f"{settings.outbox.path.as_uri()}?mode=ro", uri=True)
+    try:
+        rows = beside.execute("SELECT sequence, value_count FROM batches ORDER BY sequence").fetchall()
+    finally:
+        beside.close()
+    return [(int(sequence), int(count)) for sequence, count in rows]
 
 
 def look_into(settings: EdgeSettings) -> OutboxTotals:

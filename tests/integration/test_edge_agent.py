@@ -3,10 +3,19 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+from structlog.testing import capture_logs
+
+from edge.agent import Agent
+from edge.outbox_file import OutboxBusy
+from edge.outbox_glance import glance
+from models.telemetry import Receipt, encode_receipt
 from tests.integration.edge_rig import (
+    BrokenDriver,
     CountingDriver,
     DeadDriver,
     StandInCloud,
+    look_beside,
     look_into,
     make_settings,
     running,
@@ -67,3 +76,110 @@ async def test_a_dead_machine_does_not_delay_the_others(tmp_path: Path, mosquitt
     dead, alive = next(s for s in reversed(cloud.statuses) if s.machines).machines
     assert (dead.state, alive.state) == ("lost", "connected")
     assert alive.missed_cycles_total <= 5
+
+
+async def test_without_a_subscriber_everything_is_kept_and_said_once(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    """PUBACK 16 is no delivery: the values wait, one line says so, and all arrive when the cloud comes."""
+    settings = make_settings(tmp_path, mosquitto.settings)
+    driver = CountingDriver()
+    cloud = StandInCloud(mosquitto.settings)
+    with capture_logs() as said:
+        async with running(settings, driver):
+            await until(lambda: driver.count > 100, "the machine was read")
+            waits = [line for line in said if line["event"] == "delivery_waits"]
+            assert [line["reason"] for line in waits] == ["nobody subscribes to this gateway's batches"]
+            assert "keeping values in the outbox" in waits[0]["keeping"]
+            cloud.start()
+            await until(lambda: set(range(1, 101)) <= set(cloud.counts), "the backlog arrived")
+            await until(lambda: any(line["event"] == "delivery_goes_on" for line in said), "said so")
+    cloud.stop()
+    assert not [line for line in said if line["event"] == "part_died"]
+
+
+async def test_a_silent_cloud_keeps_the_outbox_full(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """Acknowledged by the broker is not stored: without receipts nothing is let go, and it is sent again."""
+    settings = make_settings(tmp_path, mosquitto.settings, receipt_timeout_s=1)
+    cloud = StandInCloud(mosquitto.settings)
+    cloud.gives_receipts = False
+    cloud.start()
+    driver = CountingDriver()
+    async with running(settings, driver):
+        await until(lambda: cloud.sequences.count(1) >= 2, "an unreceipted batch was sent again")
+        seen = glance(settings.outbox.path)
+        assert sum(machine.batches for machine in seen.machines) == seen.sequence_last
+        cloud.gives_receipts = True
+        await until(lambda: 1 not in dict(look_beside(settings)), "the receipts came and released them")
+    cloud.stop()
+    assert set(cloud.counts) == set(range(1, driver.count + 1))
+
+
+async def test_a_receipt_for_another_outbox_releases_nothing(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """Sequences of another epoch are other batches; nonsense on the receipt topic is passed over."""
+    settings = make_settings(tmp_path, mosquitto.settings)
+    cloud = StandInCloud(mosquitto.settings)
+    cloud.gives_receipts = False
+    cloud.start()
+    with capture_logs() as said:
+        async with running(settings, CountingDriver()):
+            await until(lambda: len(cloud.sequences) >= 3, "batches arrived")
+            cloud.say(encode_receipt(Receipt(1, "0" * 32, [(1, 1000)])))
+            cloud.say(b"\xff nonsense")
+            await until(lambda: {"receipt_foreign", "receipt_rejected"} <= {m["event"] for m in said}, "said")
+            seen = glance(settings.outbox.path)
+            assert sum(machine.batches for machine in seen.machines) == seen.sequence_last
+            epoch = cloud.batches[0].epoch
+            cloud.say(encode_receipt(Receipt(1, epoch, [(1, 1)], [(2, 2)])))
+            await until(lambda: look_beside(settings)[0][0] == 3, "dead letters are released too")
+    cloud.stop()
+    lost = [line["sequences"] for line in said if line["event"] == "batches_dead_lettered"]
+    assert lost == [[(2, 2)]]
+
+
+async def test_the_status_says_how_the_gateway_fares(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """Online with its counts while it runs, offline after an orderly end."""
+    cloud = StandInCloud(mosquitto.settings)
+    cloud.start()
+    driver = CountingDriver()
+    async with running(make_settings(tmp_path, mosquitto.settings), driver):
+        await until(lambda: any(status.values_total for status in cloud.statuses), "a status with counts")
+    await until(lambda: cloud.statuses[-1].state == "offline", "the last word")
+    cloud.stop()
+    online = next(status for status in cloud.statuses if status.values_total)
+    assert (online.state, online.gateway, online.machines[0].state) == ("online", "pi-01", "connected")
+    last = cloud.statuses[-1]
+    assert (last.epoch, last.values_total) == (online.epoch, driver.count)
+    assert last.waiting == []
+
+
+async def test_a_machine_that_breaks_our_code_does_not_end_the_agent(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    """A driver's bug is logged with its trace, that machine is tried again, the others never notice."""
+    cloud = StandInCloud(mosquitto.settings)
+    cloud.start()
+    broken, driver = BrokenDriver(), CountingDriver()
+    with capture_logs() as said:
+        async with running(make_settings(tmp_path, mosquitto.settings), broken, driver):
+            await until(lambda: broken.count >= 2, "the broken one was tried again")
+            count = driver.count
+            await until(lambda: driver.count > count + 5, "the other one was read on")
+            await until(lambda: any(s.machines for s in cloud.statuses), "a status")
+    cloud.stop()
+    died = [line for line in said if line["event"] == "part_died"]
+    assert died[0]["error"] == "integer division or modulo by zero"
+    assert died[0]["exc_info"]
+    told = cloud.statuses[-1].machines[0]
+    assert told.state == "lost"
+    assert "a fault in the program" in told.reason
+
+
+async def test_a_second_agent_on_the_same_outbox_is_refused(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """It ends at once with the reason, and the first goes on."""
+    settings = make_settings(tmp_path, mosquitto.settings)
+    async with running(settings, CountingDriver()) as first:
+        await until(settings.outbox.path.exists, "the first has opened it")
+        with pytest.raises(OutboxBusy, match="in use by another edge agent"):
+            await Agent(settings, []).run(asyncio.Event())
+        assert first
