@@ -50,10 +50,7 @@ Node = tuple[int, Identifier]
 
 
 class OpcuaSession:
-    """One session: opened once, of no more use after a failure, which every method raises as `NotConnected`.
-
-    There is no method that writes.
-    """
+    """One session: opened once, of no more use after a failure, which is `NotConnected`. Nothing writes."""
 
     def __init__(self, settings: OpcuaMachineSettings) -> None:
         self._settings = settings

@@ -6,6 +6,7 @@ from time import monotonic, time_ns
 from typing import Any, get_args
 
 import pytest
+import pytest_asyncio
 from pydantic import TypeAdapter
 
 from edge.drivers import Driver, NotConnected
@@ -13,6 +14,8 @@ from edge.drivers.shelf import MachineSettings
 from models.telemetry import Frame, quality
 from tests.integration.drivers_rig import HOST, NAMESPACE, ModbusRig, OpcuaRig, SilentProxy
 from tests.servers import find_free_port
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PATIENCE_S = 15.0
 
@@ -93,13 +96,20 @@ MACHINES = [ModbusMachine, OpcuaMachine, SubscribedMachine]
 Machine = ModbusMachine | OpcuaMachine
 
 
-@pytest.fixture(params=MACHINES, ids=lambda kind: kind.__name__)
-async def machine(request: pytest.FixtureRequest) -> AsyncIterator[Machine]:
-    """A machine that is switched on, one of every kind."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=MACHINES, ids=lambda kind: kind.__name__)
+async def running(request: pytest.FixtureRequest) -> AsyncIterator[Machine]:
+    """One machine of every kind; an OPC UA server takes seconds to start, so it serves all tests."""
     machine: Machine = request.param()
     await machine.start()
     yield machine
     await machine.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def machine(running: Machine) -> Machine:
+    """The machine, with `first` at 10 and `second` at 20."""
+    await running.change(10.0, 20.0)
+    return running
 
 
 def build(machine: Machine, *, bad: bool = False, port: int = 0) -> Driver:
@@ -139,7 +149,7 @@ async def read_on(driver: Driver) -> None:
         await asyncio.sleep(0.02)
 
 
-def test_every_driver_of_the_shelf_is_tried_here() -> None:
+async def test_every_driver_of_the_shelf_is_tried_here() -> None:
     """A new kind of machine is covered the moment its settings are on the shelf."""
     union = get_args(MachineSettings)[0]
     kinds = {get_args(settings.model_fields["kind"].annotation)[0] for settings in get_args(union)}
@@ -196,8 +206,9 @@ async def test_a_machine_that_goes_away_is_said_and_comes_back(machine: Machine)
     await driver.close()
 
 
-async def test_a_machine_that_falls_silent_is_said(machine: Machine) -> None:
+async def test_a_machine_that_falls_silent_is_said(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that stands while nothing answers ends as NotConnected, not as a wait for ever."""
+    monkeypatch.setattr("edge.drivers.opcua.WATCHDOG_S", 1.0)
     proxy = SilentProxy(machine.port)
     await proxy.start()
     driver = build(machine, port=proxy.port)

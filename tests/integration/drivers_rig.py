@@ -121,9 +121,7 @@ class OpcuaRig:
         self.nodes: dict[str, Node] = {}
         self.server: Server | None = None
 
-    async def start(
-        self, values: dict[str, Any], *, machine: str = "pump-7", before: tuple[str, ...] = ()
-    ) -> None:
+    async def start(self, values: dict[str, Any] | None = None, *, before: tuple[str, ...] = ()) -> None:
         """Serve `values`; namespaces `before` are registered first, and shift the index of ours."""
         server = Server()
         await server.init()
@@ -136,13 +134,24 @@ class OpcuaRig:
             await server.load_private_key(str(self.identity.private_key))
         for uri in before:
             await server.register_namespace(uri)
-        index = await server.register_namespace(NAMESPACE)
-        folder = await server.nodes.objects.add_object(index, machine)
-        for name, value in values.items():
-            node_id = ua.NodeId(f"{machine}.{name}", index)
-            self.nodes[name] = await folder.add_variable(node_id, name, value)
+        await server.register_namespace(NAMESPACE)
         await server.start()
         self.server = server
+        await self.add(values or {})
+
+    async def add(self, values: dict[str, Any]) -> None:
+        """Add variables below the server's objects."""
+        assert self.server is not None
+        index = await self.server.get_namespace_index(NAMESPACE)
+        for name, value in values.items():
+            node_id = ua.NodeId(f"pump-7.{name}", index)
+            self.nodes[name] = await self.server.nodes.objects.add_variable(node_id, name, value)
+
+    async def clear(self) -> None:
+        """Take all variables away."""
+        if self.server is not None and self.nodes:
+            await self.server.delete_nodes(list(self.nodes.values()))
+        self.nodes = {}
 
     async def write(
         self,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from asyncua import ua
 from structlog.testing import capture_logs
 
@@ -17,14 +18,32 @@ from models.telemetry import Frame, quality
 from tests.integration.drivers_rig import NAMESPACE, Identity, OpcuaRig
 from tests.servers import find_free_port
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 START = datetime(2026, 11, 23, 3, 0, 0, 0, UTC)
 START_NS = 1_795_402_800_000_000_000
 PATIENCE_S = 15
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[OpcuaRig]:
-    """A server that a test starts with its own variables."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[OpcuaRig]:
+    """One server for the tests that only need variables: it takes seconds to start."""
+    rig = OpcuaRig(find_free_port())
+    await rig.start()
+    yield rig
+    await rig.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def rig(shared: OpcuaRig) -> AsyncIterator[OpcuaRig]:
+    """The shared server, with nothing of a former test on it."""
+    yield shared
+    await shared.clear()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own_rig() -> AsyncIterator[OpcuaRig]:
+    """A server that a test starts and stops itself."""
     rig = OpcuaRig(find_free_port())
     yield rig
     await rig.stop()
@@ -64,7 +83,7 @@ def take_rows(frames: list[Frame], tag: str) -> dict[int, tuple[Any, int]]:
 
 async def test_a_subscription_loses_nothing_between_two_publishes(rig: OpcuaRig) -> None:
     """Ten tags change 50 times within one publish interval; every value comes with its own timestamp."""
-    await rig.start({f"t{at}": 0.0 for at in range(10)})
+    await rig.add({f"t{at}": 0.0 for at in range(10)})
     driver = build(rig, {f"t{at}": f"t{at}" for at in range(10)}, interval_s=1.0)
     await driver.connect()
     frames = await driver.read()
@@ -83,7 +102,7 @@ async def test_a_subscription_loses_nothing_between_two_publishes(rig: OpcuaRig)
 
 async def test_tags_of_one_instant_share_a_frame(rig: OpcuaRig) -> None:
     """Tags that the machine stamps alike travel together, one list of timestamps for all."""
-    await rig.start({"a": 0.0, "b": 0.0, "c": 0.0})
+    await rig.add({"a": 0.0, "b": 0.0, "c": 0.0})
     driver = build(rig, {"a": "a", "b": "b", "c": "c"}, mode="poll")
     await driver.connect()
     for name in ("a", "b"):
@@ -97,7 +116,7 @@ async def test_tags_of_one_instant_share_a_frame(rig: OpcuaRig) -> None:
 
 async def test_polling_leaves_out_what_has_not_changed(rig: OpcuaRig) -> None:
     """A value with the source timestamp of the last round is the same point, not a second row."""
-    await rig.start({"a": 1.0})
+    await rig.add({"a": 1.0})
     driver = build(rig, {"a": "a"}, mode="poll")
     await driver.connect()
     await rig.write("a", 2.0, source=START)
@@ -111,7 +130,7 @@ async def test_polling_leaves_out_what_has_not_changed(rig: OpcuaRig) -> None:
 @pytest.mark.parametrize("mode", ["poll", "subscription"])
 async def test_quality_travels_with_the_value(rig: OpcuaRig, mode: str) -> None:
     """Bad is None with the server's code, uncertain keeps its value, text and arrays are a type mismatch."""
-    await rig.start({"x": 0.0, "text": "twelve", "list": [1.0, 2.0], "on": True})
+    await rig.add({"x": 0.0, "text": "twelve", "list": [1.0, 2.0], "on": True})
     driver = build(rig, {name: name for name in ("x", "text", "list", "on")}, mode=mode)
     await driver.connect()
     with capture_logs() as logs:
@@ -133,7 +152,7 @@ async def test_quality_travels_with_the_value(rig: OpcuaRig, mode: str) -> None:
 
 async def test_a_server_without_source_timestamps_gives_its_own(rig: OpcuaRig) -> None:
     """Source timestamp, else server timestamp, else the time of receipt."""
-    await rig.start({"a": 0.0, "f": ua.Variant(0.0, ua.VariantType.Float)})
+    await rig.add({"a": 0.0, "f": ua.Variant(0.0, ua.VariantType.Float)})
     driver = build(rig, {"a": "a", "f": "f"}, mode="poll")
     await driver.connect()
     await rig.write("a", 3.0, server=START)
@@ -147,7 +166,7 @@ async def test_a_server_without_source_timestamps_gives_its_own(rig: OpcuaRig) -
 @pytest.mark.parametrize("mode", ["poll", "subscription"])
 async def test_a_wrong_node_id_names_the_nearest_right_one(rig: OpcuaRig, mode: str) -> None:
     """The log names tag, node id and what the server has instead, once, also over a reconnect."""
-    await rig.start({"bearing_temperature": 61.5, "flow": 3.0})
+    await rig.add({"bearing_temperature": 61.5, "flow": 3.0})
     wrong = {
         "slip": f"nsu={NAMESPACE};s=pump-7.bearing_temprature",
         "space": "nsu=urn:forewarn:plent;s=pump-7.flow",
@@ -175,33 +194,36 @@ async def test_a_wrong_node_id_names_the_nearest_right_one(rig: OpcuaRig, mode: 
 async def test_a_node_that_appears_later_is_found(rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """A subscription asks again for the nodes that were refused, and has them once they are there."""
     monkeypatch.setattr("edge.drivers.probing.PROBE_DELAY_S", 0.2)
-    await rig.start({"a": 1.0})
+    await rig.add({"a": 1.0})
     driver = build(rig, {"a": "a", "late": "late"})
     await driver.connect()
     assert set((await read_for(driver, "late", 1)).values()) == {(None, quality.BAD_NODE_ID_UNKNOWN)}
     assert rig.server is not None
     index = await rig.server.get_namespace_index(NAMESPACE)
     node_id = ua.NodeId("pump-7.late", index)
-    await rig.server.nodes.objects.add_variable(node_id, "late", 7.0)
+    rig.nodes["late"] = await rig.server.nodes.objects.add_variable(node_id, "late", 7.0)
     assert [value for value, _ in (await read_for(driver, "late", 1)).values()] == [7.0]
     await driver.close()
 
 
-async def test_a_namespace_may_move_between_two_connects(rig: OpcuaRig) -> None:
+async def test_a_namespace_may_move_between_two_connects(own_rig: OpcuaRig) -> None:
     """The URI is resolved at each connect: another index after a download of the controller is no matter."""
-    await rig.start({"a": 1.0})
-    driver = build(rig, {"a": "a"}, mode="poll")
+    await own_rig.start({"a": 1.0})
+    driver = build(own_rig, {"a": "a"}, mode="poll")
     await driver.connect()
-    await rig.stop()
-    await rig.start({"a": 2.0}, before=("urn:new:first", "urn:new:second"))
+    await own_rig.stop()
+    await own_rig.start({"a": 2.0}, before=("urn:new:first", "urn:new:second"))
     await driver.connect()
     assert [value for value, _ in take_rows(await driver.read(), "a").values()] == [2.0]
     await driver.close()
 
 
-async def test_a_subscription_that_the_server_ends_is_said(rig: OpcuaRig) -> None:
+async def test_a_subscription_that_the_server_ends_is_said(
+    rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """When the server drops the subscription but keeps the session, reading ends as NotConnected."""
-    await rig.start({"a": 1.0})
+    monkeypatch.setattr("edge.drivers.opcua.KEEP_ALIVE_S", 0.5)
+    await rig.add({"a": 1.0})
     driver = build(rig, {"a": "a"}, timeout_s=0.5)
     await driver.connect()
     await read_for(driver, "a", 1)
@@ -213,31 +235,31 @@ async def test_a_subscription_that_the_server_ends_is_said(rig: OpcuaRig) -> Non
     await driver.close()
 
 
-async def test_an_encrypted_connection_trusts_one_certificate_only(rig: OpcuaRig, tmp_path: Path) -> None:
+async def test_an_encrypted_connection_trusts_one_certificate_only(own_rig: OpcuaRig, tmp_path: Path) -> None:
     """With the server's own certificate pinned values flow; a server that shows another is refused."""
     ours, server, other = (Identity(tmp_path, name) for name in ("ours", "server", "other"))
     for identity in (ours, server, other):
         await identity.make()
-    rig.identity = server
-    await rig.start({"a": 1.5})
+    own_rig.identity = server
+    await own_rig.start({"a": 1.5})
     files = {"certificate": str(ours.certificate), "private_key": str(ours.private_key)}
-    driver = build(rig, {"a": "a"}, security={**files, "server_certificate": str(server.certificate)})
+    driver = build(own_rig, {"a": "a"}, security={**files, "server_certificate": str(server.certificate)})
     await driver.connect()
     assert [value for value, _ in (await read_for(driver, "a", 1)).values()] == [1.5]
     await driver.close()
     wary = build(
-        rig, {"a": "a"}, security={**files, "server_certificate": str(other.certificate)}, timeout_s=1.0
+        own_rig, {"a": "a"}, security={**files, "server_certificate": str(other.certificate)}, timeout_s=1.0
     )
     with pytest.raises(NotConnected, match="OPC UA server"):
         await wary.connect()
-    careless = build(rig, {"a": "a"})
+    careless = build(own_rig, {"a": "a"})
     with pytest.raises(NotConnected, match="offers no endpoint with this security"):
         await careless.connect()
 
 
 async def test_a_missing_certificate_is_named(rig: OpcuaRig, tmp_path: Path) -> None:
     """Certificate files that are not there are named, with the key of the settings."""
-    await rig.start({"a": 1.0})
+    await rig.add({"a": 1.0})
     missing = {
         name: str(tmp_path / f"{name}.der") for name in ("certificate", "private_key", "server_certificate")
     }
