@@ -2,7 +2,8 @@
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -67,14 +68,13 @@ class EmbeddedReader:
             connection = self._open()
             if connection is None:
                 return []
-            connection.execute("BEGIN")
-            series = connection.execute(
-                "SELECT id, machine, first_ns, last_ns FROM series WHERE measurement = 'telemetry'"
-            ).fetchall()
             tags: dict[int, list[str]] = {}
-            for number, name in connection.execute("SELECT series, name FROM tag ORDER BY series, name"):
-                tags.setdefault(number, []).append(name)
-            connection.execute("COMMIT")
+            with _snapshot(connection):
+                series = connection.execute(
+                    "SELECT id, machine, first_ns, last_ns FROM series WHERE measurement = 'telemetry'"
+                ).fetchall()
+                for number, name in connection.execute("SELECT series, name FROM tag ORDER BY series, name"):
+                    tags.setdefault(number, []).append(name)
         machines = [
             StoredMachine(MachinePath.parse(path), tags.get(number, []), first_ns, last_ns)
             for number, path, first_ns, last_ns in series
@@ -100,17 +100,26 @@ class EmbeddedReader:
         connection = self._open()
         if connection is None:
             return {}, []
-        connection.execute("BEGIN")  # tags and chunks of one instant
-        found = connection.execute(
-            "SELECT id FROM series WHERE measurement = ? AND machine = ?", (measurement, str(machine))
-        ).fetchone()
-        names: dict[int, str] = {}
-        rows: list[tuple[int, int, bytes]] = []
-        if found is not None:
+        with _snapshot(connection):
+            found = connection.execute(
+                "SELECT id FROM series WHERE measurement = ? AND machine = ?", (measurement, str(machine))
+            ).fetchone()
+            if found is None:
+                return {}, []
             names = dict(connection.execute("SELECT number, name FROM tag WHERE series = ?", found))
             rows = connection.execute(_CHUNKS_OF_SPAN, (found[0], *LEVELS, end_ns, start_ns)).fetchall()
-        connection.execute("COMMIT")
         return names, rows
+
+
+@contextmanager
+def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let all statements inside see the file as of one instant."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _cut(group: Group, start_ns: int, end_ns: int) -> Group | None:

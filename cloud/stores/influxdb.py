@@ -125,6 +125,7 @@ class _Server:
     def _explain(self, error: ApiException) -> str:
         bucket, said = self._settings.bucket, _quote_server(error)
         if error.status in (401, 403):
+            self.close()  # the next call reads the token afresh: a mended file needs no restart
             return (
                 f"{self._name} refuses the token ({error.status}): check store.token; it needs read and "
                 f"write access to bucket {bucket} (the server says: {said})"

@@ -9,7 +9,7 @@ import pytest
 
 from cloud.stores import Block, Rejection, StoreUnavailable, influxql
 from cloud.stores.influxdb import InfluxdbReader, InfluxdbStoreSettings, InfluxdbWriter
-from models.settings import SettingsError
+from models.settings import Secret, SettingsError
 from models.telemetry import Frame, MachinePath
 from tests.integration.influx_front import InfluxFront, InfluxServer, ask
 from tests.servers import Server, find_free_port, find_program
@@ -146,11 +146,23 @@ def test_a_bad_token_names_the_mend(server: InfluxServer, front: InfluxFront) ->
         )
 
 
+def test_a_mended_token_needs_no_restart(
+    server: InfluxServer, front: InfluxFront, tmp_path: Path, settings: InfluxdbStoreSettings
+) -> None:
+    """The token is read again after it was refused."""
+    file = tmp_path / "token"
+    file.write_text("stale\n")
+    writer = InfluxdbWriter(settings.model_copy(update={"token": Secret(file=file)}))
+    with pytest.raises(StoreUnavailable, match="refuses the token"):
+        writer.write([make_block(0)])
+    file.write_text("secret\n")
+    assert writer.write([make_block(0)]) == []
+    writer.close()
+
+
 def test_a_missing_token_file_is_a_mistake_in_the_settings(server: InfluxServer, tmp_path: Path) -> None:
     """No request is sent without the secret that was meant."""
-    settings = server.settings_for("plant").model_copy(
-        update={"token": server.settings_for("plant").token.model_copy(update={"file": tmp_path / "none"})}
-    )
+    settings = server.settings_for("plant").model_copy(update={"token": Secret(file=tmp_path / "none")})
     with pytest.raises(SettingsError, match="cannot read the secret"):
         InfluxdbWriter(settings).write([make_block(0)])
 
