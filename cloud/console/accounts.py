@@ -45,7 +45,7 @@ def _make_row(gateway: str, accounts: list[EpochAccount], heard: GatewayStatus |
         heard_ms=heard.received_ns // NS_PER_MS if heard is not None else None,
         clock_synchronised=status.clock_synchronised if status is not None else None,
         version=status.version if status is not None else "",
-        values_produced=sum(account.values_total for account in accounts),
+        values_produced=sum(_count_produced(account) for account in accounts),
         values_stored=sum(account.values_stored for account in accounts),
         values_waiting=sum(account.values_waiting for account in accounts),
         values_dropped=sum(lost.values for account in accounts for lost in account.dropped),
@@ -62,3 +62,8 @@ def _make_row(gateway: str, accounts: list[EpochAccount], heard: GatewayStatus |
             for machine in (status.machines if status is not None else [])
         ],
     )
+
+
+def _count_produced(account: EpochAccount) -> int:
+    """Return how many values there are at least: what came since the gateway last told counts too."""
+    return max(account.values_total, account.values_stored + account.values_dead_lettered)

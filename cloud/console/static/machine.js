@@ -50,8 +50,8 @@ function showCharts(charts) {
   const [score, limit] = [last(charts.score), last(charts.limit)];
   document.getElementById("score-now").textContent =
     score === null ? "not judged in this span" : `${sayNumber(score)} · limit ${sayNumber(limit)}`;
+  showContributions(charts);  // first: the score's plot is as high as this list
   drawScore(document.getElementById("score-plot"), charts);
-  showContributions(charts);
   showTags(charts, isSettled);
   isSettled = true;
 }

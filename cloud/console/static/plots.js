@@ -63,7 +63,7 @@ function makeLayout(element, charts, colours, isLog, unit) {
       hoverformat: charts.to_ms - charts.from_ms > 86400000 ? "%d %b %H:%M:%S" : "%H:%M:%S",
     },
     yaxis: {
-      ...shared, fixedrange: true, type: isLog ? "log" : "linear", nticks: 5, automargin: false, tickformat: isLog ? ".1~g" : "",
+      ...shared, fixedrange: true, type: isLog ? "log" : "linear", nticks: 5, automargin: false, tickformat: isLog ? ".3~g" : "",
       rangemode: unit === null ? "tozero" : "normal", exponentformat: "SI",
     },
     shapes: drawMarks(charts, colours),
@@ -173,9 +173,24 @@ export function drawTag(element, charts, chart) {
   }
   traces.push(makeCurve(chart.line, "measured", { color: colours.line, width: 1.6 }, chart.unit));
   const layout = makeLayout(element, charts, colours, false, chart.unit);
-  if (chart.high !== null) {
-    layout.shapes.push({ type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: chart.high, y1: chart.high, line: { color: colours.high, width: 1.4, dash: "dash" } });
-    layout.yaxis.autorangeoptions = { include: chart.high + Math.abs(chart.high) * 0.02 };
-  }
+  if (chart.high !== null) drawFixedLimit(layout, chart, colours);
   show(element, traces, layout);
+}
+
+// A limit far away would flatten the curve that matters: it is then named at the edge and not drawn to scale.
+function drawFixedLimit(layout, chart, colours) {
+  const shown = [chart.line.values, chart.band?.low ?? [], chart.band?.high ?? []].flat().filter((value) => value !== null);
+  const [low, top] = shown.reduce(([least, most], value) => [Math.min(least, value), Math.max(most, value)], [Infinity, -Infinity]);
+  if (chart.high > top + 0.75 * (top - low)) {
+    layout.annotations = [{
+      text: `\u2191 fixed limit ${chart.high} ${plain(chart.unit)}`, showarrow: false, font: { color: colours.high, size: 11 },
+      xref: "paper", yref: "paper", x: 0, y: 1, xanchor: "left", yanchor: "top", bgcolor: colours.paper, borderpad: 1,
+    }];
+    return;
+  }
+  layout.shapes.push({
+    type: "line", xref: "paper", yref: "y", x0: 0, x1: 1, y0: chart.high, y1: chart.high,
+    line: { color: colours.high, width: 1.4, dash: "dash" },
+  });
+  layout.yaxis.autorangeoptions = { include: chart.high + Math.abs(chart.high) * 0.02 };
 }
