@@ -18,6 +18,9 @@ NAMESPACES_SHOWN_MAX = 5
 
 Identifier = int | str | UUID | bytes
 
+Node = tuple[int, Identifier]
+"""The index of a namespace on one server, and the identifier in it."""
+
 
 class NodeIdText(msgspec.Struct, frozen=True):
     """A node id: the namespace by URI (lasting) or by index (may shift at a restart), and the identifier."""

@@ -22,7 +22,7 @@ from edge.drivers import NotConnected
 from edge.drivers.columns import Observation, convert_time, convert_value, has_overflowed
 from edge.drivers.library_logs import silence
 from edge.drivers.news import News
-from edge.drivers.node_ids import Identifier, write_node_id
+from edge.drivers.node_ids import Identifier, Node
 from edge.drivers.opcua_settings import OpcuaMachineSettings, OpcuaSecuritySettings
 from edge.drivers.opcua_words import explain_failure
 from models.settings import SettingsError
@@ -34,8 +34,6 @@ SESSION_TIMEOUT_MS = 60_000
 KEEP_ALIVE_S = 5.0
 CLOSE_S_MAX = 3.0
 NODES_PER_CALL_MAX = 1_000
-BROWSED_NODES_MAX = 5_000
-BROWSED_LEVELS_MAX = 8
 
 # asyncua lets through whatever its decoding of a garbled answer runs into: to us that is a lost connection.
 _FAILURES = (OSError, TimeoutError, UaError, ValueError, LookupError, struct.error)
@@ -44,9 +42,10 @@ _LIMITS = (
     ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
 )
 
+# BadMonitoredItemFilterUnsupported, BadFilterNotAllowed, BadMonitoredItemFilterInvalid
+_FILTER_REFUSALS = (0x80440000, 0x80450000, 0x80430000)
+
 Item = TypeVar("Item")
-Node = tuple[int, Identifier]
-"""The index of a namespace on this server, and the identifier in it."""
 
 
 class OpcuaSession:
@@ -59,6 +58,7 @@ class OpcuaSession:
         self._reads: list[ua.ReadParameters] = []
         self._watched: list[str] = []
         self._subscription_id = 0
+        self._tells_updates = settings.report == "updates"
         self._nodes_per_call = NODES_PER_CALL_MAX
         self.namespaces: list[str] = []
         """The URIs of the server's namespaces, in the order of their indexes."""
@@ -118,6 +118,15 @@ class OpcuaSession:
 
     async def watch(self, names: Sequence[str]) -> dict[str, int]:
         """Add chosen nodes to the subscription; return the status codes of those that the server refuses."""
+        refused = await self._add_items(names)
+        unfiltered = [name for name, code in refused.items() if code in _FILTER_REFUSALS]
+        if unfiltered:  # a small server that tells of changes only
+            self._tells_updates = False
+            refused = {name: refused[name] for name in refused.keys() - unfiltered}
+            refused |= await self._add_items(unfiltered)
+        return refused
+
+    async def _add_items(self, names: Sequence[str]) -> dict[str, int]:
         refused: dict[str, int] = {}
         for part in _split(list(names), self._nodes_per_call):
             first = len(self._watched)
@@ -136,25 +145,19 @@ class OpcuaSession:
                     refused[name] = result.StatusCode.value
         return refused
 
-    async def list_variables(self) -> list[str]:
-        """Walk the server's objects, level by level and only so far; return the variables' node ids."""
-        found: list[str] = []
-        level, seen = [_make_node_id(0, ObjectIds.ObjectsFolder)], set()
-        for _ in range(BROWSED_LEVELS_MAX):
-            below: list[ua.NodeId] = []
-            for reference in await self._browse(level):
-                node = ua.NodeId(reference.NodeId.Identifier, reference.NodeId.NamespaceIndex)
-                # The server's description of itself (namespace 0) is large, and no machine's.
-                if not node.NamespaceIndex or node in seen:
-                    continue
-                seen.add(node)
-                below.append(node)
-                if reference.NodeClass == ua.NodeClass.Variable:
-                    found.append(write_node_id(node.NamespaceIndex, node.Identifier, self.namespaces))
-            if not below or len(seen) > BROWSED_NODES_MAX:
-                break
-            level = below
-        return found
+    async def browse(self, nodes: Sequence[Node]) -> list[tuple[Node, bool]]:
+        """Return the objects and variables below these nodes, with whether each is a variable."""
+        below: list[tuple[Node, bool]] = []
+        for part in _split(list(nodes), self._nodes_per_call):
+            wish = ua.BrowseParameters(NodesToBrowse=[_look_below(node) for node in part])
+            async with self._failing_as_not_connected():
+                results = await self._client.uaclient.browse(wish)
+            below += [
+                ((reference.NodeId.NamespaceIndex, reference.NodeId.Identifier), _is_variable(reference))
+                for result in results
+                for reference in result.References or []
+            ]
+        return below
 
     async def close(self) -> None:
         """End the session; a server that does not answer is left behind."""
@@ -201,6 +204,8 @@ class OpcuaSession:
                 self._nodes_per_call = min(self._nodes_per_call, limit)
 
     def _make_item(self, client_handle: int, node: ua.NodeId) -> ua.MonitoredItemCreateRequest:
+        # Without this filter a value that is measured again and found the same is not told.
+        updates = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValueTimestamp)
         return ua.MonitoredItemCreateRequest(
             ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value),
             MonitoringMode=ua.MonitoringMode.Reporting,
@@ -209,6 +214,7 @@ class OpcuaSession:
                 SamplingInterval=1_000 * self._settings.interval_s,
                 QueueSize=self._settings.queue_max,
                 DiscardOldest=True,
+                Filter=updates if self._tells_updates else None,
             ),
         )
 
@@ -219,22 +225,15 @@ class OpcuaSession:
         now_ns = time_ns()
         for notification in notifications:
             if isinstance(notification, ua.StatusChangeNotification):
-                news.end(f"the server at {self._settings.url} ended the subscription: {notification.Status}")
+                news.end(
+                    f"the server at {self._settings.url} ended the subscription: {notification.Status.name}"
+                )
             elif isinstance(notification, ua.DataChangeNotification):
                 items = notification.MonitoredItems
                 overflows = sum(has_overflowed(_code_of(item.Value)) for item in items)
                 if overflows:
                     news.count_loss("server_queue_full", overflows)
                 news.put([_observe(self._watched[item.ClientHandle], item.Value, now_ns) for item in items])
-
-    async def _browse(self, nodes: list[ua.NodeId]) -> list[ua.ReferenceDescription]:
-        found: list[ua.ReferenceDescription] = []
-        for part in _split(nodes, self._nodes_per_call):
-            wish = ua.BrowseParameters(NodesToBrowse=[_look_below(node) for node in part])
-            async with self._failing_as_not_connected():
-                for result in await self._client.uaclient.browse(wish):
-                    found += result.References or []
-        return found
 
 
 def _make_node_id(index: int, identifier: Identifier) -> ua.NodeId:
@@ -254,9 +253,13 @@ def _observe(name: str, answer: ua.DataValue, received_ns: int) -> Observation:
     return name, convert_time(answer.SourceTimestamp, answer.ServerTimestamp) or received_ns, value, code
 
 
-def _look_below(node: ua.NodeId) -> ua.BrowseDescription:
+def _is_variable(reference: ua.ReferenceDescription) -> bool:
+    return bool(reference.NodeClass == ua.NodeClass.Variable)
+
+
+def _look_below(node: Node) -> ua.BrowseDescription:
     return ua.BrowseDescription(
-        NodeId=node,
+        NodeId=_make_node_id(*node),
         BrowseDirection=ua.BrowseDirection.Forward,
         ReferenceTypeId=_make_node_id(0, ObjectIds.HierarchicalReferences),
         IncludeSubtypes=True,

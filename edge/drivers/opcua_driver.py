@@ -6,10 +6,11 @@ from time import monotonic, time_ns
 import structlog
 
 from edge.drivers import NotConnected
+from edge.drivers.browsing import list_variables
 from edge.drivers.columns import Observation, RepeatFilter, gather_frames
 from edge.drivers.news import News
-from edge.drivers.node_ids import NamespaceMissing, find_namespace, find_nearest
-from edge.drivers.opcua import Node, OpcuaSession
+from edge.drivers.node_ids import NamespaceMissing, Node, find_namespace, find_nearest
+from edge.drivers.opcua import OpcuaSession
 from edge.drivers.opcua_settings import OpcuaMachineSettings
 from edge.drivers.probing import ProbeClock
 from models.telemetry import Frame, quality
@@ -96,7 +97,7 @@ class OpcuaDriver:
         fresh = [tag for tag in self._settings.tags if (tag.name, "node_not_found") not in self._said]
         if not any(tag.name in lost for tag in fresh):
             return
-        existing = await session.list_variables()
+        existing = await list_variables(session.browse, session.namespaces)
         for tag in fresh:
             if tag.name in lost:
                 near = find_nearest(tag.node_id, existing)

@@ -58,6 +58,7 @@ class OpcuaMachineSettings(Settings):
     mode: Literal["subscription", "poll"] = "subscription"
     interval_s: float = Field(default=1.0, ge=0.01, le=3600)
     timeout_s: float = Field(default=4.0, ge=0.1, le=60)
+    report: Literal["updates", "changes"] = "updates"
     queue_max: int = Field(default=100, ge=1, le=10_000)
     user: str | None = None
     password: Secret | None = None

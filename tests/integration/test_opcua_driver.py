@@ -100,6 +100,23 @@ async def test_a_subscription_loses_nothing_between_two_publishes(rig: OpcuaRig)
     await driver.close()
 
 
+@pytest.mark.parametrize(("report", "rows"), [("updates", [1.5, 1.5, 2.5]), ("changes", [1.5, 2.5])])
+async def test_a_value_that_stays_the_same_is_told_or_not(
+    rig: OpcuaRig, report: str, rows: list[float]
+) -> None:
+    """An update with a new timestamp and the old value is a row, unless only changes are wanted."""
+    await rig.add({"a": 0.0})
+    driver = build(rig, {"a": "a"}, report=report)
+    await driver.connect()
+    await read_for(driver, "a", 1)
+    for step, value in enumerate([1.5, 1.5, 2.5]):
+        await rig.write("a", value, source=START + timedelta(seconds=step))
+    told = await read_for(driver, "a", len(rows))
+    assert [value for value, _ in told.values()] == rows
+    assert not await driver.read()
+    await driver.close()
+
+
 async def test_tags_of_one_instant_share_a_frame(rig: OpcuaRig) -> None:
     """Tags that the machine stamps alike travel together, one list of timestamps for all."""
     await rig.add({"a": 0.0, "b": 0.0, "c": 0.0})
