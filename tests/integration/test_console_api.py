@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from cloud.console import live
 from cloud.console.shapes import PartHealth
 from cloud.stores import StoreUnavailable
 from tests.integration.console_rig import (
@@ -160,8 +161,9 @@ def test_the_live_stream_tells_what_changed(rig: PlantRig) -> None:
         assert change["order"] == [str(MOTOR), str(PUMP)]
 
 
-def test_where_nothing_changes_the_stream_only_beats(rig: PlantRig) -> None:
+def test_where_nothing_changes_the_stream_only_beats(rig: PlantRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unchanged plant is said once; then the reader only hears that the console is there."""
+    monkeypatch.setattr(live, "HEARTBEAT_S", 1.0)
     with httpx.stream("GET", f"{rig.url}/api/v1/live", timeout=20) as stream:
         events = (line for line in stream.iter_lines() if line.startswith("event:"))
         assert [next(events), next(events)] == ["event: plant", "event: heartbeat"]
