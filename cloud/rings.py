@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.anomaly.features import Matrix
+from models.anomaly.features import Mask, Matrix
 from models.anomaly.grid import GridRows
 from models.telemetry import Frame, quality
 
@@ -60,7 +60,22 @@ class GridRing:
         if stop > self._rows:
             self._make_room(last_row, last_row)
             return self.read(last_row, rows)
-        return GridRows(self._first + start, self._values[start:stop].copy(), self._bad[start:stop].copy())
+        grid = GridRows(self._first + start, self._values[start:stop].copy(), self._bad[start:stop].copy())
+        silent, latest = self._find_latest(start, grid.spoken[0])
+        grid.values[0, silent] = self._values[latest, silent]
+        grid.bad[0, silent] = self._bad[latest, silent]
+        return grid
+
+    def _find_latest(self, row: int, spoken: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the tags that are not `spoken` in row `row` but were before, and where they last were.
+
+        A server that sends changes only is silent about a set point for hours: what it last said is held.
+        """
+        silent = np.flatnonzero(~spoken)
+        before = self._stamps[:row, silent] != NEVER_NS
+        known = np.asarray(before.any(axis=0))
+        latest = row - 1 - np.argmax(before[::-1, known], axis=0) if known.any() else np.empty(0, np.int64)
+        return silent[known], latest
 
     def _make_room(self, oldest: int, newest: int) -> None:
         """Let go of the oldest rows so that `newest` has one; the first frame decides where it all begins."""
@@ -71,6 +86,10 @@ class GridRing:
             return
         shift = min(max(beyond, self._rows - self._rows_min), self._rows)
         kept = self._rows - shift
+        if kept:
+            silent, latest = self._find_latest(shift, self._stamps[shift] != NEVER_NS)
+            for held in (self._values, self._bad, self._stamps):
+                held[shift, silent] = held[latest, silent]
         for held, empty in ((self._values, np.nan), (self._bad, 0), (self._stamps, NEVER_NS)):
             held[:kept] = held[shift:].copy()
             held[kept:] = empty

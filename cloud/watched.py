@@ -96,9 +96,8 @@ class WatchedMachine:
 
     def say_learning(self) -> Observation:
         """Return the observation of a machine without a bundle."""
-        return Observation(
-            self.machine, self.newest_ns, "learning", reason=self.trouble or "no model has been trained yet"
-        )
+        mend = f"no model yet: train one with `forewarn cloud train --machine {self.machine}`"
+        return Observation(self.machine, self.newest_ns, "learning", reason=self.trouble or mend)
 
     def say_silent(self) -> Observation:
         """Return the observation of a machine that has stopped talking."""

@@ -1,5 +1,7 @@
 """`forewarn models ...`: train, show and try models, from files."""
 
+import csv
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -81,5 +83,6 @@ def score(
     from models.anomaly.tables import read_table, score_table
 
     loaded = load_bundle(find_bundle(bundle))
-    for line in score_table(loaded, read_table(file, None), every=every):
-        typer.echo(line)
+    csv.writer(sys.stdout, lineterminator="\n").writerows(
+        score_table(loaded, read_table(file, None), every=every)
+    )

@@ -150,7 +150,7 @@ def load_bundle(folder: Path) -> Bundle:
                 f"{folder}: format {card.format}, detector {card.detector!r}: not known here, train again"
             )
         arrays = _unpack(contents[ARRAYS])
-        health = TagHealth(arrays.pop("health.still_rows"), arrays.pop("health.gap_rows"))
+        health = TagHealth(arrays.pop("health.still_rows"))
         return Bundle(card, restore_detector(card.detector, arrays), health)
     except (msgspec.DecodeError, *BUNDLE_TROUBLES) as error:
         raise BundleDamaged(f"{folder}: is no bundle of this version ({error}): train again") from error
@@ -167,10 +167,7 @@ def load_current(root: Path, machine: MachinePath) -> Bundle:
 
 def _pack(bundle: Bundle) -> bytes:
     packed = io.BytesIO()
-    health = {
-        "health.still_rows": bundle.health.still_rows,
-        "health.gap_rows": bundle.health.gap_rows,
-    }
+    health = {"health.still_rows": bundle.health.still_rows}
     np.savez_compressed(packed, allow_pickle=False, **health, **bundle.detector.arrays())
     return packed.getvalue()
 

@@ -10,7 +10,7 @@ from models.anomaly.features import Mask, Matrix
 from models.telemetry import quality
 
 NS_PER_S = 1_000_000_000
-SILENCE_ROWS = 2
+SILENCE_ROWS = 5
 """A machine none of whose tags spoke in this many rows is away: nothing of it may be held."""
 
 
@@ -74,8 +74,8 @@ def find_gaps(spoken: Mask) -> NDArray[np.int64]:
     return np.where(last >= 0, rows - last, rows + len(spoken) + 1)
 
 
-def hold_last(grid: GridRows, hold_rows: NDArray[np.int64]) -> Matrix:
-    """Return the values with short gaps filled by the last value, at most `hold_rows` (tags,) long.
+def hold_last(grid: GridRows) -> Matrix:
+    """Return the values with gaps filled by the last value, for as long as the machine speaks.
 
     A bad sample ends the holding, and so does silence of the whole machine: a server that sends changes only
     leaves single tags out, a lost connection all of them.
@@ -86,7 +86,7 @@ def hold_last(grid: GridRows, hold_rows: NDArray[np.int64]) -> Matrix:
     held = np.take_along_axis(grid.values, source, axis=0)
     somebody: Mask = np.asarray(spoken.any(axis=1, keepdims=True))
     awake = find_gaps(somebody) < SILENCE_ROWS
-    return np.where((gaps <= hold_rows) & awake, held, np.nan)
+    return np.where((gaps < len(spoken)) & awake, held, np.nan)
 
 
 def count_still_rows(values: Matrix) -> NDArray[np.int64]:

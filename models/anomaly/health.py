@@ -11,15 +11,11 @@ from models.anomaly.features import Matrix
 from models.anomaly.grid import GridRows, count_still_rows, find_gaps, hold_last
 from models.telemetry import quality
 
-HOLD_ROWS_MIN = 3
-HOLD_FACTOR = 3
 STILL_FACTOR = 3
 STILL_MARGIN_ROWS = 4
 STILL_ROWS_MAX = 10_000
 STILL_SHARE_MAX = 0.25
 """A tag that stood still for a larger share of the training (a setpoint) may stand still for ever."""
-ABSENT_ROWS_MIN = 10
-ABSENT_FACTOR = 10
 FAULTY_SHARE_MAX = 0.4
 """When a larger share of the tags is faulty at once, it is the connection or the controller, not sensors."""
 
@@ -29,17 +25,11 @@ NEVER = np.iinfo(np.int64).max // 4
 class TagHealth(msgspec.Struct, frozen=True):
     """What a healthy tag was seen to do while learning; arrays of shape (tags,), in rows.
 
-    `still_rows`: the longest time without a change, `NEVER` for tags that may stand still for ever.
-    `gap_rows`: the longest time without a sample while the machine spoke.
+    `still_rows`: the longest time without a change, `NEVER` for tags that may stand still for ever. A server
+    that sends changes only is silent about a tag that stands still: no news counts as no change.
     """
 
     still_rows: NDArray[np.int64]
-    gap_rows: NDArray[np.int64]
-
-    @property
-    def hold_rows(self) -> NDArray[np.int64]:
-        """How long a value is good for without a new one."""
-        return np.maximum(HOLD_FACTOR * self.gap_rows, HOLD_ROWS_MIN)
 
     @property
     def still_rows_max(self) -> NDArray[np.int64]:
@@ -48,15 +38,9 @@ class TagHealth(msgspec.Struct, frozen=True):
         return np.where(self.still_rows >= NEVER, NEVER, longest)
 
     @property
-    def absent_rows_max(self) -> NDArray[np.int64]:
-        """From where on a tag without a sample, on a machine that speaks, is faulty."""
-        return np.maximum(ABSENT_FACTOR * self.gap_rows, ABSENT_ROWS_MIN)
-
-    @property
     def reach_rows(self) -> int:
         """Rows to look back over so as to see every fault."""
-        still = self.still_rows_max[self.still_rows < NEVER]
-        return int(max(still.max(initial=0), self.absent_rows_max.max(initial=0))) + 2
+        return int(self.still_rows_max[self.still_rows < NEVER].max(initial=0)) + 2
 
 
 class Checkup(msgspec.Struct, frozen=True):
@@ -73,16 +57,10 @@ class Checkup(msgspec.Struct, frozen=True):
 
 def learn_health(grid: GridRows) -> TagHealth:
     """Return what the training rows say of each tag's habits."""
-    spoken = ~np.isnan(grid.values)
-    awake = spoken.any(axis=1, keepdims=True)
-    gaps = np.where(awake & spoken.any(axis=0), find_gaps(spoken), 0)
-    begun = np.maximum.accumulate(spoken, axis=0)
-    gap_rows = np.where(begun, gaps, 0).max(axis=0, initial=0)
-    provisional = TagHealth(np.zeros_like(gap_rows), gap_rows)
-    held = hold_last(grid, provisional.hold_rows)
+    held = hold_last(grid)
     still = np.where(np.isnan(held), 0, count_still_rows(held)).max(axis=0, initial=0)
     rooted = (still > STILL_SHARE_MAX * len(held)) | (still > STILL_ROWS_MAX)
-    return TagHealth(np.where(rooted, NEVER, still), gap_rows)
+    return TagHealth(np.where(rooted, NEVER, still))
 
 
 def check_tags(grid: GridRows, health: TagHealth, grid_s: float) -> Checkup:
@@ -91,7 +69,7 @@ def check_tags(grid: GridRows, health: TagHealth, grid_s: float) -> Checkup:
     A value that has stood still for longer than ever while learning is left out at once, so that a stuck
     sensor cannot look like a strange machine; it is called faulty only when it stood still for much longer.
     """
-    held = hold_last(grid, health.hold_rows)
+    held = hold_last(grid)
     still = np.where(np.isnan(held), 0, count_still_rows(held))
     believed = np.where(still > np.maximum(health.still_rows, 1), np.nan, held)
     faults = _find_faults(grid, health, still[-1], grid_s)
@@ -103,39 +81,23 @@ def check_tags(grid: GridRows, health: TagHealth, grid_s: float) -> Checkup:
 def _find_faults(
     grid: GridRows, health: TagHealth, still: NDArray[np.int64], grid_s: float
 ) -> dict[int, str]:
-    spoken = grid.spoken
-    awake = bool(spoken[-1].any())
-    absent = find_gaps(spoken)[-1]
+    absent = find_gaps(grid.spoken)[-1]
     stuck = still > health.still_rows_max
-    lost = absent > health.absent_rows_max
-    recent = np.minimum(absent, len(spoken) - 1)
-    marked = np.take_along_axis(grid.bad, (len(spoken) - 1 - recent)[None], axis=0)[0] != 0
+    latest = len(grid.bad) - 1 - np.minimum(absent, len(grid.bad) - 1)
+    codes = np.take_along_axis(grid.bad, latest[None], axis=0)[0]
     faults: dict[int, str] = {}
-    for column in np.flatnonzero(stuck | lost | marked).tolist():
-        latest = _latest(grid.bad[:, column], int(absent[column]))
-        if latest:
-            faults[column] = f"the machine marks it bad: {quality.describe(latest)}"
-        elif stuck[column]:
-            faults[column] = _say_still(
-                int(still[column]), len(spoken), int(health.still_rows[column]), grid_s
+    for column in np.flatnonzero(stuck | (codes != 0)).tolist():
+        if codes[column]:
+            faults[column] = f"the machine marks it bad: {quality.describe(int(codes[column]))}"
+        else:
+            usual = max(int(health.still_rows[column]), 1)
+            # A standstill that fills all rows at hand began before them.
+            since = "more than " if still[column] >= len(grid.values) - 1 else ""
+            faults[column] = (
+                f"unchanged for {since}{say_duration(int(still[column]) * grid_s)} "
+                f"(it never stood still longer than {say_duration(usual * grid_s)} while learning)"
             )
-        elif awake and lost[column]:
-            faults[column] = "no value any more, while other tags of the machine have theirs"
     return faults
-
-
-def _say_still(still: int, rows: int, usual: int, grid_s: float) -> str:
-    # A standstill that fills all rows at hand began before them.
-    since = "more than " if still >= rows - 1 else ""
-    return (
-        f"unchanged for {since}{say_duration(still * grid_s)} "
-        f"(it never stood still longer than {say_duration(max(usual, 1) * grid_s)} while learning)"
-    )
-
-
-def _latest(bad: NDArray[np.uint32], absent: int) -> int:
-    """Return the status code of the column's last sample when it was bad, else 0."""
-    return int(bad[-1 - absent]) if absent < len(bad) else 0
 
 
 def _say_standstill(faults: dict[int, str]) -> str:

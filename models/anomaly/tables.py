@@ -55,22 +55,22 @@ def find_step_s(table: TagTable) -> float:
     return float(np.median(np.diff(table.timestamps))) / NS_PER_S
 
 
-def score_table(bundle: Bundle, table: TagTable, *, every: bool) -> Iterator[str]:
-    """Yield CSV lines of what the bundle says of the table; only where the state changes unless `every`."""
+def score_table(bundle: Bundle, table: TagTable, *, every: bool) -> Iterator[list[str]]:
+    """Yield rows of what the bundle says of the table; only where the state changes unless `every`."""
     missing = [tag for tag in bundle.card.tags if tag not in table.values]
     if missing:
         raise TableRejected(f"the file has no column {missing[0]!r}, which the bundle knows")
     grid = put_on_grid(table.timestamps, table.values, {}, bundle.card.tags, step_ns(bundle.card.grid_s))
     verdict = judge_rows(bundle, grid, len(grid.values))
-    yield "time,score,limit,strange,tags"
+    yield ["time", "score", "limit", "strange", "tags"]
     before: bool | None = None
     for row, timestamp in enumerate(verdict.timestamps.tolist()):
         score = float(verdict.judgement.score[row])
         strange = score > verdict.limit
         if every or strange != before:
             instant = datetime.fromtimestamp(timestamp / NS_PER_S, UTC).isoformat(timespec="milliseconds")
-            tags = " ".join(cause.tag for cause in verdict.name_causes(row)) if strange else ""
-            yield f"{instant},{score:.4f},{verdict.limit:.4f},{int(strange)},{tags}"
+            tags = "; ".join(cause.tag for cause in verdict.name_causes(row)) if strange else ""
+            yield [instant, f"{score:.4f}", f"{verdict.limit:.4f}", str(int(strange)), tags]
         before = strange
 
 

@@ -45,7 +45,7 @@ def train_bundle(
             f"at least {say_duration(2 * windows.longest * grid_s)} are needed, half an hour is better"
         )
     health = learn_health(grid)
-    rows = hold_last(grid, health.hold_rows)
+    rows = hold_last(grid)
     try:
         fitted = make_detector(detector, windows=windows).fit(rows)
     except TrainingRejected as error:
@@ -86,7 +86,7 @@ def _choose_tags(
         )
     tags = sorted(values)
     grid = put_on_grid(timestamps, values, codes, tags, grid_ns)
-    held = hold_last(grid, learn_health(grid).hold_rows)
+    held = hold_last(grid)
     left_out = {
         tag: reason
         for column, tag in enumerate(tags)

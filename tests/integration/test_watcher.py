@@ -128,7 +128,8 @@ def test_without_a_bundle_the_machine_is_learning_until_it_is_trained(tmp_path: 
     rig.bring(make_frame(0, 3))
     rig.turn()
     (row,) = MachineStates(rig.engine).list()
-    assert (row.state, row.reason, row.score) == ("learning", "no model has been trained yet", None)
+    assert (row.state, row.score) == ("learning", None)
+    assert row.reason == f"no model yet: train one with `forewarn cloud train --machine {MACHINE}`"
     assert rig.book.seen == []
     rig.train()
     rig.turn()

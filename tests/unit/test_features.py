@@ -66,12 +66,11 @@ def test_the_newest_sample_of_a_row_counts() -> None:
 
 
 def test_a_value_is_held_for_a_while_only() -> None:
-    """Holding ends at the limit, at a bad sample, and when the whole machine is silent."""
-    values = [[1.0, 5.0], [NAN, 6.0], [NAN, 7.0], [NAN, 8.0], [2.0, NAN], [NAN, 9.0], [NAN, NAN], [NAN, NAN]]
-    grid = rows_of(values, {(5, 0): quality.BAD})
-    held = hold_last(grid, np.array([2, 9]))
-    np.testing.assert_array_equal(held[:, 0], [1.0, 1.0, 1.0, NAN, 2.0, NAN, NAN, NAN])
-    np.testing.assert_array_equal(held[:, 1], [5.0, 6.0, 7.0, 8.0, 8.0, 9.0, 9.0, NAN])
+    """No news of a tag is no change; holding ends at a bad sample, and when the whole machine is silent."""
+    values = [[1.0, 5.0], [NAN, 6.0], [2.0, 7.0], [NAN, 8.0], *[[NAN, NAN]] * 6, [NAN, 9.0]]
+    held = hold_last(rows_of(values, {(3, 0): quality.BAD}))
+    np.testing.assert_array_equal(held[:, 0], [1.0, 1.0, 2.0, *[NAN] * 8])
+    np.testing.assert_array_equal(held[:, 1], [5.0, 6.0, 7.0, *[8.0] * 5, NAN, NAN, 9.0])
 
 
 def test_a_standstill_is_counted_in_rows() -> None:
@@ -118,16 +117,29 @@ def test_a_set_point_may_stand_still() -> None:
     assert checkup.values[-1, 2] == 4.0
 
 
-def test_a_bad_or_missing_tag_is_faulty_with_its_reason() -> None:
-    """A bad status is named as the machine names it; a tag that fell silent alone is noticed."""
+def test_a_bad_tag_is_faulty_with_its_reason() -> None:
+    """A bad status is named as the machine names it."""
     healthy = make_healthy()
     health = learn_health(rows_of(healthy.tolist()))
     bad = rows_of(healthy.tolist(), {(399, 0): quality.BAD_SENSOR_FAILURE})
     bad.values[399, 0] = NAN
     assert check_tags(bad, health, 1.0).faults == {0: "the machine marks it bad: BadSensorFailure"}
-    absent = healthy.copy()
-    absent[-30:, 1] = NAN
-    assert "no value any more" in check_tags(rows_of(absent.tolist()), health, 1.0).faults[1]
+
+
+def test_changes_only_and_every_value_are_the_same_to_it() -> None:
+    """A server that sends changes only leaves a tag out while it stands still: judged alike."""
+    every = make_healthy()
+    changes = every.copy()
+    changes[1:, [0, 2]] = np.where(every[1:] == every[:-1], NAN, every[1:])[:, [0, 2]]
+    from_every, from_changes = (learn_health(rows_of(rows.tolist())) for rows in (every, changes))
+    np.testing.assert_array_equal(from_changes.still_rows, from_every.still_rows)
+    stuck = changes.copy()
+    stuck[-30:, 0] = NAN
+    checkup = check_tags(rows_of(stuck.tolist()), from_every, 1.0)
+    assert checkup.faults == {0: "unchanged for 30 s (it never stood still longer than 1 s while learning)"}
+    np.testing.assert_array_equal(
+        checkup.values[:, 1:], check_tags(rows_of(every.tolist()), from_every, 1.0).values[:, 1:]
+    )
 
 
 def test_when_all_tags_stand_still_no_single_one_is_blamed() -> None:
@@ -143,7 +155,7 @@ def test_when_all_tags_stand_still_no_single_one_is_blamed() -> None:
 
 def test_reach_covers_every_fault() -> None:
     """The rows that the check looks back over suffice to see the longest allowed standstill end."""
-    health = TagHealth(np.array([0, 40, NEVER]), np.array([0, 2, 0]))
+    health = TagHealth(np.array([0, 40, NEVER]))
     assert health.reach_rows > health.still_rows_max[1]
     assert health.reach_rows < 1_000
 

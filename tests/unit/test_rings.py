@@ -75,3 +75,14 @@ def test_an_uncertain_value_is_used(code: int) -> None:
     ring = GridRing(TAGS, STEP_NS, 10)
     ring.put(Frame([5_000], {"a": [1.5], "z": [1.0]}, {"a": {0: code}}))
     assert ring.read(5, 1).values[0, 0] == 1.5
+
+
+def test_what_a_silent_tag_last_said_is_carried_in() -> None:
+    """A set point that was told long before the rows read is known in the first of them."""
+    ring = GridRing(TAGS, STEP_NS, 10)
+    ring.put(Frame([5_000], {"a": [7.0]}))
+    for number in range(6, 200):
+        ring.put(Frame([number * 1_000], {"b": [float(number)]}))
+    rows = ring.read(199, 5)
+    np.testing.assert_array_equal(rows.values[:, 0], [7.0, np.nan, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(rows.values[:, 1], [195.0, 196.0, 197.0, 198.0, 199.0])

@@ -30,6 +30,10 @@ INFLATION_MIN = 0.5
 """Held-out residuals are never much smaller than the fit promises; those of a constant tag are zero."""
 RATIO_MIN = 1e-9
 CHANGE_VARIANCE_MIN = 1e-6
+LEARNED = (
+    *("centre_", "scale_", "spread_floor_", "mean_", "feature_scale_", "covariance_", "drift_"),
+    *("inflation_", "residual_unit_", "distance_unit_", "held_out_"),
+)
 
 
 class Moments(msgspec.Struct, frozen=True):
@@ -80,16 +84,15 @@ class ConditionalDetector:
 
     def arrays(self) -> Arrays:
         """Return what was learned, and the windows."""
-        learned = {name: np.asarray(value) for name, value in vars(self).items() if name.endswith("_")}
+        learned = {name: np.asarray(getattr(self, name)) for name in LEARNED}
         return learned | {"means": np.array(self.windows.means), "spreads": np.array(self.windows.spreads)}
 
     @classmethod
     def restore(cls, arrays: Arrays) -> Self:
         """Return the detector whose `arrays()` these are."""
         detector = cls(windows=Windows(arrays["means"].tolist(), arrays["spreads"].tolist()))
-        for name, value in arrays.items():
-            if name.endswith("_"):
-                setattr(detector, name, value)
+        for name in LEARNED:
+            setattr(detector, name, arrays[name])
         return detector
 
     def _layout(self) -> Layout:
