@@ -148,14 +148,15 @@ class OpcuaSession:
     async def browse(self, nodes: Sequence[Node]) -> list[tuple[Node, bool]]:
         """Return the objects and variables below these nodes, with whether each is a variable."""
         below: list[tuple[Node, bool]] = []
+        variable = ua.NodeClass.Variable
         for part in _split(list(nodes), self._nodes_per_call):
             wish = ua.BrowseParameters(NodesToBrowse=[_look_below(node) for node in part])
             async with self._failing_as_not_connected():
                 results = await self._client.uaclient.browse(wish)
             below += [
-                ((reference.NodeId.NamespaceIndex, reference.NodeId.Identifier), _is_variable(reference))
+                ((found.NodeId.NamespaceIndex, found.NodeId.Identifier), found.NodeClass == variable)
                 for result in results
-                for reference in result.References or []
+                for found in result.References or []
             ]
         return below
 
@@ -251,10 +252,6 @@ def _observe(name: str, answer: ua.DataValue, received_ns: int) -> Observation:
     raw = None if variant is None else variant.Value
     value, code = convert_value(raw, _code_of(answer), is_float32=is_float32)
     return name, convert_time(answer.SourceTimestamp, answer.ServerTimestamp) or received_ns, value, code
-
-
-def _is_variable(reference: ua.ReferenceDescription) -> bool:
-    return bool(reference.NodeClass == ua.NodeClass.Variable)
 
 
 def _look_below(node: Node) -> ua.BrowseDescription:
