@@ -54,6 +54,12 @@ class Collector:
                 self._values += count
         self._make_room()
 
+    def count_lost(self, taken: list[tuple[MachinePath, list[Frame]]]) -> None:
+        """Count what was taken and will come to nothing."""
+        self.values_dropped_total += sum(
+            len(frame.timestamps) * len(frame.values) for _, frames in taken for frame in frames
+        )
+
     def _make_room(self) -> None:
         while self._values > self.values_pending_max and self._pending:
             _, _, count = self._pending.popleft()

@@ -58,20 +58,25 @@ class Flusher:
         self._writing = None
 
     async def _write(self) -> None:
-        taken = self._collector.take()
+        taken, safe = self._collector.take(), False
         now = asyncio.get_running_loop().time()
         if taken:
             try:
                 put = await self._outbox.put(taken)
             except OutboxUnavailable as error:
                 self._collector.give_back(taken)
+                safe = True
                 self._say_failing(now, str(error))
                 await asyncio.sleep(min(1.0, self._flush_s))
             else:
+                safe = True
                 self._say_working(now)
                 self._measure(now, put)
                 self._on_put(put)
                 self._say_full(now, put)
+            finally:
+                if not safe:  # a fault of ours, which the supervisor logs: count what it cost
+                    self._collector.count_lost(taken)
         self._say_dropped(now)
 
     def _measure(self, now: float, put: Put) -> None:

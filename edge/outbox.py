@@ -19,6 +19,7 @@ from models.telemetry import (
     MachinePath,
     SequenceRanges,
     count_values,
+    decode_batch,
     encode_batch,
 )
 
@@ -167,6 +168,34 @@ class Outbox:
         self._waiting_values -= values
         self.waiting_bytes -= size
         return int(count)
+
+    def recut(self, sequence: int, now_ns: int) -> Put:
+        """Replace a batch that is larger than `payload_bytes_max` by smaller ones under new sequences.
+
+        The old sequence counts as dropped with no values; not there any more: nothing happens.
+        """
+        found, _ = self.read([(sequence, sequence)], 1, 1)
+        if not found:
+            return Put([], [])
+        parts = self._encode(decode_batch(found[0].payload).frames, self._sequence_last + 1)
+        last = self._sequence_last + len(parts)
+        rows = [
+            (number, found[0].machine, count_values(part), len(payload), now_ns, payload)
+            for number, (part, payload) in enumerate(parts, self._sequence_last + 1)
+        ]
+        reason = f"cut into {rows[0][0]} to {last}: larger than the broker takes"
+        gone = [DroppedRange(sequence, sequence, 0, reason)]
+        with self._transaction():
+            self._connection.executemany("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._connection.execute("UPDATE totals SET sequence_last = ?", (last,))
+            self._connection.execute("DELETE FROM batches WHERE sequence = ?", (sequence,))
+            self._record_dropped(gone)
+        self._waiting.add(rows[0][0], last)
+        self._waiting = self._waiting.minus(SequenceRanges([(sequence, sequence)]))
+        self._sequence_last = last
+        self.waiting_bytes += sum(row[3] for row in rows) - len(found[0].payload)
+        self._dropped = self._read_dropped()
+        return Put([StoredBatch(row[0], row[1], row[5]) for row in rows], gone)
 
     def totals(self) -> OutboxTotals:
         """Return the outbox in numbers."""

@@ -54,6 +54,19 @@ class OutboxThread:
         """See `Outbox.read`."""
         return await self._call(lambda: self._outbox.read(ranges, count_max, bytes_max))
 
+    @property
+    def payload_bytes_max(self) -> int:
+        """How large a payload may be."""
+        return self._outbox.payload_bytes_max
+
+    def limit_payloads(self, bytes_max: int) -> None:
+        """From the next put on no payload is larger."""
+        self._outbox.payload_bytes_max = bytes_max
+
+    async def recut(self, sequence: int) -> Put:
+        """See `Outbox.recut`."""
+        return await self._call(lambda: self._outbox.recut(sequence, time.time_ns()))
+
     async def release(self, receipted: Ranges) -> int:
         """See `Outbox.release`."""
         return await self._call(lambda: self._outbox.release(receipted))

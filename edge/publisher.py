@@ -2,15 +2,15 @@
 
 import asyncio
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
 import structlog
 
+from edge.inbox import Inbox
 from edge.news import LinkNews
-from edge.outbox import Put
+from edge.outbox import Put, StoredBatch
 from edge.outbox_file import OutboxUnavailable
 from edge.outbox_thread import OutboxThread
 from edge.sending import Sending
@@ -23,6 +23,9 @@ TICK_S = 0.25
 RELEASE_PAUSE_S = 0.05
 RETRY_S = 1.0
 STOP_TIMEOUT_S = 3.0
+HEADER_BYTES_MAX = 16  # of a PUBLISH packet: type, length, topic length, message id, properties
+TOPIC_BYTES_MAX = 400
+PAYLOAD_BYTES_MIN = 2_000  # one value of a tag with the longest name fits
 
 MakeLink = Callable[
     [Callable[[LinkMessage], None], Callable[[LinkState], None], Callable[[int, int], None]], Link
@@ -51,6 +54,8 @@ class Publisher:
         make_link: MakeLink,
     ) -> None:
         self.connected = asyncio.Event()
+        self.fresh = asyncio.Event()
+        """Set at every connect, for whoever has something to say then; they clear it."""
         self.foreign_receipts_total = 0
         self._gateway = gateway
         self._topics = topics
@@ -60,26 +65,31 @@ class Publisher:
         self._make_link = make_link
         self._link: Link | None = None
         self._loop = asyncio.get_running_loop()
-        self._events: deque[Callable[[], None]] = deque()
-        self._woken = False
         self._hungry = asyncio.Event()
         self._moved = asyncio.Event()
         self._released = asyncio.Event()
         self._to_release = SequenceRanges()
         self._batch_topics: dict[str, str] = {}
+        self._oversized: asyncio.Queue[int] = asyncio.Queue()
         self._awaited: dict[int, asyncio.Future[int]] = {}
 
     async def run(self) -> None:
         """Publish for ever; raise `LinkDied` when the link's thread is gone."""
+        inbox = Inbox(self._loop, self._after_events)
         self._link = self._make_link(
-            lambda message: self._post(partial(self._take_message, message)),
-            lambda state: self._post(partial(self._take_state, state)),
-            lambda mid, code: self._post(partial(self._take_delivery, mid, code)),
+            lambda message: inbox.post(partial(self._take_message, message)),
+            lambda state: inbox.post(partial(self._take_state, state)),
+            lambda mid, code: inbox.post(partial(self._take_delivery, mid, code)),
         )
         self._link.start()
         try:
-            await asyncio.gather(self._tick(), self._fetch(), self._release())
+            async with asyncio.TaskGroup() as tasks:
+                for loop in (self._tick, self._fetch, self._release, self._recut):
+                    tasks.create_task(loop())
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
         finally:
+            inbox.close()
             await self._end_link()
 
     def take_put(self, put: Put) -> None:
@@ -117,34 +127,31 @@ class Publisher:
             self._to_release.update(ranges)
             raise
 
-    # -- from the link's thread into the loop -----------------------------------------------------------
-
-    def _post(self, event: Callable[[], None]) -> None:
-        self._events.append(event)
-        if not self._woken:
-            self._woken = True
-            with suppress(RuntimeError):  # the loop has ended, and nobody waits for this any more
-                self._loop.call_soon_threadsafe(self._wake)
-
-    def _wake(self) -> None:
-        self._woken = False
-        if self._link is None:  # an ended link's last words
-            self._events.clear()
-        while self._events:
-            self._events.popleft()()
+    def _after_events(self) -> None:
         self._moved.set()
         self._pump()
 
     def _take_state(self, state: LinkState) -> None:
         now = self._loop.time()
         if state.connected:
+            self._limit_payloads()
             self._sending.connect(now)
             self.connected.set()
+            self.fresh.set()
             self._news.tell_connected(now)
         else:
             self._sending.disconnect()
             self.connected.clear()
             self._news.tell_lost(state.reason, now)
+
+    def _limit_payloads(self) -> None:
+        limit = self._link.packet_bytes_max if self._link is not None else None
+        if limit is None:
+            return
+        room = limit - HEADER_BYTES_MAX - TOPIC_BYTES_MAX
+        if room < self._outbox.payload_bytes_max:
+            log.info("payloads_limited", bytes_max=max(PAYLOAD_BYTES_MIN, room), reason="the broker says so")
+            self._outbox.limit_payloads(max(PAYLOAD_BYTES_MIN, room))
 
     def _take_delivery(self, mid: int, code: int) -> None:
         answer = self._awaited.pop(mid, None)
@@ -178,20 +185,27 @@ class Publisher:
         self._to_release.update(ranges)
         self._released.set()
 
-    # -- loops ------------------------------------------------------------------------------------------
-
     def _pump(self) -> None:
         """Hand to the link whatever may go now."""
         now = self._loop.time()
         while self._link is not None and (chosen := self._sending.choose(now)) is not None:
             batch, backlog = chosen
+            topic = self._topic_of(batch.machine)
+            if self._is_too_large(topic, batch):
+                self._oversized.put_nowait(batch.sequence)
+                continue
             try:
-                mid = self._link.publish(self._topic_of(batch.machine), batch.payload)
+                mid = self._link.publish(topic, batch.payload)
             except LinkDown:
                 self._sending.give_back(batch)
                 break
             self._sending.sent(batch, mid, now, backlog=backlog)
         self._hungry.set()
+
+    def _is_too_large(self, topic: str, batch: StoredBatch) -> bool:
+        # paho would send it for ever: a broker drops the connection over a packet larger than it takes.
+        limit = self._link.packet_bytes_max if self._link is not None else None
+        return limit is not None and len(batch.payload) + len(topic) + HEADER_BYTES_MAX > limit
 
     def _topic_of(self, machine: str) -> str:
         if machine not in self._batch_topics:
@@ -229,6 +243,19 @@ class Publisher:
             self._sending.add_fetched(found, complete=complete)
             self._pump()
 
+    async def _recut(self) -> None:
+        """Cut what is larger than this broker takes; it goes out again in its parts."""
+        while True:
+            sequence = await self._oversized.get()
+            try:
+                put = await self._outbox.recut(sequence)
+            except OutboxUnavailable as error:
+                log.warning("outbox_unwritable", reason=str(error))
+                await asyncio.sleep(RETRY_S)
+                self._oversized.put_nowait(sequence)
+            else:
+                self.take_put(put)
+
     async def _release(self) -> None:
         while True:
             await self._released.wait()
@@ -244,7 +271,6 @@ class Publisher:
     async def _end_link(self) -> None:
         link, self._link = self._link, None
         self.connected.clear()
-        self._events.clear()
         self._awaited.clear()
         self._sending.reset()
         if link is not None:

@@ -46,16 +46,19 @@ class StatusReporter:
         said_at = 0.0
         while True:
             self._check_clock(loop.time())
-            if not self._publisher.connected.is_set():
-                await self._wait_for_broker()
+            if self._publisher.fresh.is_set():  # the broker may have published our will meanwhile
+                self._publisher.fresh.clear()
                 said = None
-            status = await self.compose("online")
-            changed = said is None or _without_time(status) != _without_time(said)
-            if changed or loop.time() - said_at >= STATUS_S_MAX:
-                with suppress(LinkDown):
-                    self._publisher.publish_status(encode_status(status))
-                    said, said_at = status, loop.time()
-            await asyncio.sleep(STATUS_S)
+            if self._publisher.connected.is_set():
+                status = await self.compose("online")
+                changed = said is None or _without_time(status) != _without_time(said)
+                if changed or loop.time() - said_at >= STATUS_S_MAX:
+                    with suppress(LinkDown):
+                        self._publisher.publish_status(encode_status(status))
+                        said, said_at = status, loop.time()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(STATUS_S):
+                    await self._publisher.fresh.wait()
 
     async def say_goodbye(self) -> None:
         """Leave the last status, offline, with the broker, if there is one."""
@@ -83,14 +86,6 @@ class StatusReporter:
             clock_synchronised=self._clock_synchronised,
             version=self._version,
         )
-
-    async def _wait_for_broker(self) -> None:
-        loop = asyncio.get_running_loop()
-        while not self._publisher.connected.is_set():
-            self._check_clock(loop.time())
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOCK_S):
-                    await self._publisher.connected.wait()
 
     def _check_clock(self, now: float) -> None:
         if now - self._clock_checked_at < CLOCK_S:

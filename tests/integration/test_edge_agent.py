@@ -7,10 +7,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge.agent import Agent
-from edge.outbox_file import OutboxBusy
+from edge.outbox import Outbox
+from edge.outbox_file import OutboxBusy, OutboxCorrupt, OutboxUnavailable
 from edge.outbox_glance import glance
-from models.telemetry import Receipt, encode_receipt
+from edge.poller import MachineSource
+from models.link import BrokerSettings, Link
+from models.telemetry import Frame, Receipt, encode_receipt
 from tests.integration.edge_rig import (
+    PATH,
     BrokenDriver,
     CountingDriver,
     DeadDriver,
@@ -183,3 +187,106 @@ async def test_a_second_agent_on_the_same_outbox_is_refused(tmp_path: Path, mosq
         with pytest.raises(OutboxBusy, match="in use by another edge agent"):
             await Agent(settings, []).run(asyncio.Event())
         assert first
+
+
+async def test_a_broker_that_takes_small_packets_only_gets_small_ones(tmp_path: Path) -> None:
+    """Batches written before it said so are cut again; without that, paho would send them for ever."""
+    settings = make_settings(tmp_path, BrokerSettings(port=1))
+    outbox = Outbox(settings.outbox.path, "pi-01", 10**9)
+    outbox.open()
+    big = Frame(list(range(1, 2001)), {"count": [float(number) for number in range(1, 2001)]})
+    outbox.put([(PATH, [big])], 1)
+    outbox.close()
+    broker = Mosquitto(tmp_path, "max_packet_size 5000")
+    broker.start()
+    cloud = StandInCloud(broker.settings)
+    cloud.start()
+    async with running(make_settings(tmp_path, broker.settings)):
+        await until(lambda: len(cloud.counts) >= 2000, "the parts arrived")
+    cloud.stop()
+    broker.stop()
+    assert sorted(cloud.counts) == big.values["count"]
+    assert 1 not in cloud.sequences
+    left = look_into(settings)
+    assert (left.waiting, left.values_total) == ([], 2000)
+
+
+async def test_a_damaged_outbox_ends_the_program(
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to wait for: the agent ends with the mend, and its next start begins anew."""
+
+    def find_damage(*_: object) -> None:
+        raise OutboxCorrupt("outbox.sqlite is damaged: start the agent again")
+
+    monkeypatch.setattr(Outbox, "put", find_damage)
+    sources = [MachineSource(PATH, CountingDriver())]
+    with pytest.raises(OutboxCorrupt, match="start the agent again"):
+        await Agent(make_settings(tmp_path, mosquitto.settings), sources).run(asyncio.Event())
+
+
+async def test_a_full_disk_keeps_values_in_memory(
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the disk takes nothing that is said once; when it does again, every value follows."""
+    settings = make_settings(tmp_path, mosquitto.settings)
+    cloud = StandInCloud(mosquitto.settings)
+    cloud.start()
+    put, driver = Outbox.put, CountingDriver()
+
+    def refuse(*_: object) -> None:
+        raise OutboxUnavailable("outbox.sqlite: database or disk is full")
+
+    with capture_logs() as said:
+        async with running(settings, driver):
+            await until(lambda: len(cloud.counts) > 5, "values flow")
+            monkeypatch.setattr(Outbox, "put", refuse)
+            before = driver.count
+            await until(lambda: driver.count > before + 50, "the machine was read on")
+            monkeypatch.setattr(Outbox, "put", put)
+            await until(lambda: max(cloud.counts) > before + 50, "values flow again")
+    await until(lambda: len(cloud.counts) >= driver.count, "the rest arrived")
+    cloud.stop()
+    assert sorted(cloud.counts) == list(range(1, driver.count + 1))
+    events = [line["event"] for line in said]
+    assert (events.count("outbox_unwritable"), events.count("outbox_writable")) == (1, 1)
+
+
+async def test_the_status_is_renewed_at_every_connect(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """After a broker's restart its memory of us is gone: the status comes again though nothing changed."""
+    settings = make_settings(tmp_path, mosquitto.settings)
+    cloud = StandInCloud(mosquitto.settings)
+    cloud.start()
+    async with running(settings):
+        await until(lambda: bool(cloud.statuses), "the first status")
+        await asyncio.to_thread(mosquitto.kill)
+        await until(lambda: not cloud.is_connected(), "the broker is gone")
+        cloud.statuses.clear()
+        await asyncio.to_thread(mosquitto.start)
+        await until(lambda: bool(cloud.statuses), "the status came again")
+    cloud.stop()
+
+
+async def test_a_dead_link_thread_is_replaced(
+    tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that nobody serves any more is noticed and made anew; nothing is lost on the way."""
+    cloud = StandInCloud(mosquitto.settings)
+    cloud.start()
+    driver, links = CountingDriver(), []
+
+    def is_alive(link: Link) -> bool:
+        if link not in links:
+            links.append(link)
+        return link is not links[0]
+
+    monkeypatch.setattr(Link, "is_alive", is_alive)
+    with capture_logs() as said:
+        async with running(make_settings(tmp_path, mosquitto.settings), driver):
+            await until(lambda: len(links) == 2, "a second link")
+            before = driver.count
+            await until(lambda: max(cloud.counts, default=0) > before, "values flow over it")
+            await until(lambda: set(range(1, before)) <= set(cloud.counts), "nothing is missing")
+    cloud.stop()
+    died = [line["error"] for line in said if line["event"] == "part_died"]
+    assert died == ["the MQTT thread ended unexpectedly: a new link is made"]

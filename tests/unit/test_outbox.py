@@ -221,3 +221,26 @@ def test_commits_are_made_for_power_cuts(outbox: Outbox) -> None:
     ask = outbox._connection.execute
     assert ask("PRAGMA journal_mode").fetchone() == ("wal",)
     assert ask("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_batch_too_large_for_a_new_broker_is_cut_again(path: Path) -> None:
+    """Its values go on under new sequences; the old one counts as given up without a value."""
+    outbox = make(path)
+    long = Frame(list(range(1, 1001)), {"flow": [float(number) for number in range(1000)]})
+    old = outbox.put([(PUMP, [frame(1.0)]), (PUMP, [long])], 1)
+    before = outbox.totals()
+    outbox.payload_bytes_max = 4_000
+    put = outbox.recut(2, 2)
+    assert max(len(batch.payload) for batch in put.batches) <= 4_000
+    last = put.batches[-1].sequence
+    assert [batch.sequence for batch in put.batches] == list(range(3, last + 1))
+    parts = [decode_batch(batch.payload).frames[0].values["flow"] for batch in put.batches]
+    assert [value for part in parts for value in part] == long.values["flow"]
+    totals = outbox.totals()
+    assert totals.waiting == [(1, 1), (3, last)]
+    assert (totals.values_total, totals.waiting_values) == (before.values_total, before.waiting_values)
+    assert totals.waiting_bytes == sum(len(batch.payload) for batch in [old.batches[0], *put.batches])
+    assert [(gone.first, gone.last, gone.values) for gone in totals.dropped] == [(2, 2, 0)]
+    assert outbox.recut(2, 3).batches == []
+    outbox.close()
+    assert make(path).totals() == totals
