@@ -1,4 +1,4 @@
-"""The recent scores of every machine, kept in memory so that the live overview never reads the store."""
+"""The recent scores of every machine, kept in memory so that the live overview rarely reads the store."""
 
 import math
 from collections.abc import Collection
@@ -14,17 +14,23 @@ BRIDGED_SLOTS_MAX = 2
 
 
 class ScoreHistory:
-    """The highest score/limit of each 5 s over ten minutes, per machine; from the store at first sight."""
+    """The highest score/limit of each 5 s over ten minutes, per machine.
+
+    It is read from the store when nobody has looked for longer than two slots, and kept up after that.
+    """
 
     def __init__(self, reader: StoreReader) -> None:
         self._reader = reader
         self._loads: dict[MachinePath, dict[int, float]] = {}
+        self._looked_ns: dict[MachinePath, int] = {}
 
     def note(self, state: StateRow, now_ns: int) -> None:
         """Take in the newest judgement of a machine."""
-        slots = self._loads.get(state.machine)
-        if slots is None:
-            slots = self._loads[state.machine] = self._read(state.machine, now_ns)
+        unseen_ns = now_ns - self._looked_ns.get(state.machine, 0)
+        if unseen_ns > BRIDGED_SLOTS_MAX * SLOT_NS:
+            self._loads[state.machine] = self._read(state.machine, now_ns)
+        self._looked_ns[state.machine] = now_ns
+        slots = self._loads[state.machine]
         if state.score is not None and state.limit:
             _raise_slot(slots, state.timestamp_ns, state.score / state.limit)
         oldest = now_ns // SLOT_NS - SLOTS
@@ -34,7 +40,7 @@ class ScoreHistory:
     def forget_others(self, machines: Collection[MachinePath]) -> None:
         """Let go of machines that are no longer there."""
         for machine in self._loads.keys() - set(machines):
-            del self._loads[machine]
+            del self._loads[machine], self._looked_ns[machine]
 
     def draw(self, machine: MachinePath, now_ns: int) -> str:
         """Return the machine's curve as an SVG path; "" when nothing was judged."""
