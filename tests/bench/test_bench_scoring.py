@@ -1,7 +1,7 @@
 """Scoring: rows per second of our numpy path against scikit-learn called row by row."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from cloud.watched import WatchedMachine
 from models.anomaly.detectors.conditional import ConditionalDetector
@@ -23,6 +24,13 @@ ROWS = 3_600
 MACHINES = 200
 STEP_NS = 1_000_000_000
 START_NS = 1_795_337_912_000_000_000
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Both ways on one thread, as the training command sets it."""
+    with threadpool_limits(1):
+        yield
 
 
 def make_rows(rows: int, seed: int = 0) -> Matrix:
