@@ -1,15 +1,18 @@
 """The command line: finds the command, shows errors as messages, leaves with a code."""
 
 import sys
+from types import TracebackType
 
 import typer
 
 from forewarn.commands import cloud, demo, edge, models, simulate
+from forewarn.faults import SEE_MORE, are_traces_wanted, ask_for_traces, describe_fault
 from models.errors import ForewarnError
 
 app = typer.Typer(
     name="forewarn",
     help="Tells a plant which machine will fail, why, and how long is left, before it does.",
+    epilog="Every command takes --debug: more in the log, and stack traces.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -23,14 +26,25 @@ app.command("demo")(demo.demo)
 
 
 def main() -> None:
-    """Run the command line; an expected error is one message and its exit code."""
-    debug = "--debug" in sys.argv
-    if debug:
+    """Run the command line; an expected error is one message and its exit code, and so is our own fault."""
+    if "--debug" in sys.argv:
         sys.argv.remove("--debug")
+        ask_for_traces()
+    if not are_traces_wanted():
+        sys.excepthook = explain_fault
     try:
-        app(prog_name="forewarn")
+        # Calling `app` itself would put typer's own hook in place of ours.
+        typer.main.get_command(app)(prog_name="forewarn")
     except ForewarnError as error:
-        if debug:
+        if are_traces_wanted():
             raise
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)
+
+
+def explain_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say an exception that nobody expected in one line, and how to see more of it."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    sys.stderr.write(f"unexpected {describe_fault(error)}: {SEE_MORE}\n")

@@ -21,7 +21,7 @@ BACKLOG = 128
 class PortBusy(ForewarnError):
     """The console cannot listen where it is told to: choose another port or stop who has it."""
 
-    exit_code = 4
+    exit_code = 3
 
 
 class ConsoleServer:

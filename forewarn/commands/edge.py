@@ -59,7 +59,9 @@ def read(
 
     from edge.reading import pick_machines, read_machines
     from edge.reports import describe_readings, encode_readings
+    from forewarn.logs import set_up_logs
 
+    set_up_logs("text")  # what the drivers warn of goes beside the readings, not into them
     readings = asyncio.run(read_machines(pick_machines(_load(file), machine)))
     now_ns = time.time_ns()
     typer.echo(encode_readings(readings, now_ns) if as_json else describe_readings(readings, now_ns))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -33,7 +33,10 @@ def load_settings(path: Path, kind: type[SettingsType]) -> SettingsType:
     try:
         return kind.model_validate(document, context={"folder": path.absolute().parent})
     except ValidationError as error:
-        lines = [_describe(path, document, details) for details in error.errors()]
+        mistakes = [
+            _describe(path, document, details, kind) for details in _drop_consequences(error.errors())
+        ]
+        lines = [words for *_, words in sorted(mistakes, key=lambda mistake: mistake[:2])]
         raise SettingsError("\n".join(lines)) from error
 
 
@@ -55,11 +58,26 @@ def _read_yaml(path: Path) -> Any:
     return document
 
 
-def _describe(path: Path, document: Any, details: ErrorDetails) -> str:
-    """Return `file:line:column path: what is wrong. Did you mean ...?` for one mistake."""
+def _drop_consequences(mistakes: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out lists that are too short only because pydantic did not count their wrong entries."""
+    places = [details["loc"] for details in mistakes]
+    return [
+        details
+        for details in mistakes
+        if details["type"] != "too_short"
+        or not any(
+            len(place) > len(details["loc"]) and place[: len(details["loc"])] == details["loc"]
+            for place in places
+        )
+    ]
+
+
+def _describe(path: Path, document: Any, details: ErrorDetails, kind: type[Settings]) -> tuple[int, int, str]:
+    """Return line, column, and `file:line:column path: what is wrong. Did you mean ...?` of one mistake."""
     found, line, column, parent = _locate(document, details["loc"])
     dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in found)
-    return f"{path}:{line}:{column} {dotted.lstrip('.') or 'the file'}: {_word(details, parent)}"
+    words = f"{dotted.lstrip('.') or 'the file'}: {_word(details, parent, kind)}"
+    return line, column, f"{path}:{line}:{column} {words}"
 
 
 def _locate(document: Any, location: Location) -> tuple[Location, int, int, Any]:
@@ -100,14 +118,16 @@ def _position(node: Any, part: int | str, line: int, column: int) -> tuple[int, 
     return int(place[0]), int(place[1])
 
 
-def _word(details: ErrorDetails, parent: Any) -> str:
+def _word(details: ErrorDetails, parent: Any, kind_of_file: type[Settings]) -> str:
     """Say one mistake in words, with the nearest right spelling where there is one."""
     kind, key = details["type"], str(details["loc"][-1]) if details["loc"] else ""
     context = details.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key.{_suggest(key, _sibling_keys(parent))}"
+        return f"unknown key.{_suggest(key, _list_unused_keys(kind_of_file, details['loc'][:-1], parent))}"
     if kind == "missing":
         return "is missing."
+    if kind == "too_short":
+        return f"needs at least {context['min_length']} of them (found {_name_kind(details['input'])})."
     if kind == "union_tag_not_found":
         return f"is missing its key {str(context['discriminator']).strip(_QUOTE)}."
     if kind == "union_tag_invalid":
@@ -133,25 +153,38 @@ def _suggest(word: str, known: Sequence[str]) -> str:
     )
 
 
-def _sibling_keys(mapping: Any) -> list[str]:
-    """Return the keys of the settings class that `mapping` most looks like."""
-    keys = set(mapping) if isinstance(mapping, Mapping) else set()
-    kinds = sorted(_all_kinds(Settings), key=lambda kind: kind.__name__)
-    best = max(kinds, key=lambda kind: (_resemblance(kind, mapping), len(keys & set(kind.model_fields))))
-    return [name for name in best.model_fields if name not in keys]
+def _list_unused_keys(root: type[Settings], location: Location, mapping: Any) -> list[str]:
+    """Return the keys that the settings class at `location` knows and `mapping` does not use yet."""
+    used = set(mapping) if isinstance(mapping, Mapping) else set()
+    kinds = _find_kinds(root, location)
+    return list(dict.fromkeys(key for kind in kinds for key in kind.model_fields if key not in used))
 
 
-def _resemblance(kind: type[Settings], mapping: Any) -> int:
-    """Return how many `Literal` keys (as `kind: opcua`) of the class the mapping spells out."""
-    return sum(
-        str(mapping.get(name)) in str(field.annotation)
-        for name, field in kind.model_fields.items()
-        if isinstance(mapping, Mapping) and name in mapping and "Literal" in str(field.annotation)
-    )
+def _find_kinds(root: type[Settings], location: Location) -> list[type[Settings]]:
+    """Follow pydantic's `location` through the classes: keys, places in lists, names of a union's member."""
+    kinds = [root]
+    for part in location:
+        if any(part in kind.model_fields for kind in kinds):
+            kinds = [
+                found
+                for kind in kinds
+                if part in kind.model_fields
+                for found in _list_kinds_in(kind.model_fields[str(part)].annotation)
+            ]
+        else:
+            kinds = [kind for kind in kinds if _has_member_name(kind, part)] or kinds
+    return kinds
 
 
-def _all_kinds(root: type[Settings]) -> list[type[Settings]]:
-    return [root, *(kind for child in root.__subclasses__() for kind in _all_kinds(child))]
+def _list_kinds_in(annotation: Any) -> list[type[Settings]]:
+    """Return the settings classes that an annotation such as `list[A | B] | None` names."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return [annotation]
+    return [kind for inner in get_args(annotation) for kind in _list_kinds_in(inner)]
+
+
+def _has_member_name(kind: type[Settings], name: int | str) -> bool:
+    return any(name in get_args(field.annotation) for field in kind.model_fields.values())
 
 
 def _name_kind(value: Any) -> str:
@@ -160,5 +193,5 @@ def _name_kind(value: Any) -> str:
     if isinstance(value, Mapping):
         return "keys and values"
     if isinstance(value, (list, tuple)):
-        return f"a list of {len(value)}"
+        return f"a list of {len(value)}" if len(value) else "an empty list"
     return repr(value)

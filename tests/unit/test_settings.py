@@ -35,10 +35,17 @@ class PaperOpcua(Settings):
     password: Secret | None = None
 
 
+class PaperCrew(Settings):
+    """Who is told."""
+
+    name: str
+
+
 class PaperPlant(Settings):
     """The whole file."""
 
     gateway: str
+    crews: Annotated[tuple[PaperCrew, ...], Field(min_length=1)] = (PaperCrew(name="a"),)
     outbox: ConfigPath = Path("outbox.sqlite")
     machines: list[Annotated[PaperModbus | PaperOpcua, Field(discriminator="kind")]] = []
 
@@ -79,13 +86,31 @@ machines:
 """,
     ) == [
         "plant.yaml:1:1 gateway: is missing.",
+        "plant.yaml:4:5 machines[0].prot: unknown key. Did you mean port?",
         "plant.yaml:6:25 machines[0].tags[0].address: Input should be less than or equal to 65535 "
         "(found 70000).",
         "plant.yaml:7:35 machines[0].tags[1].table: 'holdings' is not one of holding, input, coil. "
         "Did you mean holding?",
-        "plant.yaml:4:5 machines[0].prot: unknown key. Did you mean port?",
         "plant.yaml:8:5 machines[1]: kind 'paper-opua' is not one of paper-modbus, paper-opcua. "
         "Did you mean paper-opcua?",
+    ]
+
+
+def test_a_list_is_not_called_empty_because_its_entries_are_wrong(tmp_path: Path) -> None:
+    """pydantic counts a list's right entries only; a person reads of the wrong one alone."""
+    assert complaints(tmp_path, "gateway: a\ncrews: [{nam: x}]\n") == [
+        "plant.yaml:2:9 crews[0].name: is missing.",
+        "plant.yaml:2:10 crews[0].nam: unknown key. Did you mean name?",
+    ]
+    assert complaints(tmp_path, "gateway: a\ncrews: []\n") == [
+        "plant.yaml:2:1 crews: needs at least 1 of them (found an empty list)."
+    ]
+
+
+def test_the_nearest_key_is_one_of_the_same_class(tmp_path: Path) -> None:
+    """A key of another kind of machine is never suggested, however near it is."""
+    assert complaints(tmp_path, "gateway: a\nmachines: [{kind: paper-opcua, url: x, hots: y}]\n") == [
+        "plant.yaml:2:40 machines[0].hots: unknown key. Known here: password."
     ]
 
 
@@ -116,7 +141,7 @@ def test_a_machine_without_a_kind_is_told_so(tmp_path: Path) -> None:
         ("", "plant.yaml:1:1: expected keys and values, found nothing"),
         ("gateway:\n", "plant.yaml:1:1 gateway: Input should be a valid string (found nothing)."),
         ("gateway: a\nmachines: 3\n", "plant.yaml:2:1 machines: Input should be a valid list (found 3)."),
-        ("gateway: a\nzzz: 3\n", "plant.yaml:2:1 zzz: unknown key. Known here: machines, outbox."),
+        ("gateway: a\nzzz: 3\n", "plant.yaml:2:1 zzz: unknown key. Known here: crews, machines, outbox."),
     ],
 )
 def test_broken_files_are_explained(tmp_path: Path, text: str, complaint: str) -> None:
