@@ -12,13 +12,12 @@ from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.client.ua_client import UaClientState
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
-from asyncua.crypto.uacrypto import load_certificate
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import UaError
-from cryptography import x509
 
 from edge.drivers import NotConnected
+from edge.drivers.certificates import read_application_uri
 from edge.drivers.columns import Observation, convert_time, convert_value, has_overflowed
 from edge.drivers.library_logs import silence
 from edge.drivers.news import News
@@ -107,7 +106,10 @@ class OpcuaSession:
         )
 
         def take_publish(result: ua.PublishResult) -> None:
-            self._take_publish(result.NotificationMessage, news)
+            try:
+                self._take_publish(result.NotificationMessage, news)
+            except _FAILURES as error:  # asyncua would only log it, and the values would be gone
+                news.end(f"the server at {self._settings.url} tells what cannot be read: {error!r}")
 
         async with self._failing_as_not_connected():
             # Below asyncua's Subscription, which either drops silently or starts a task per value.
@@ -197,9 +199,8 @@ class OpcuaSession:
 
     async def _adopt_limits(self) -> None:
         """Ask for no more nodes in one call than the server says it takes."""
-        for answer in await self._client.uaclient.read(
-            _ask_for([_make_node_id(0, node) for node in _LIMITS])
-        ):
+        wish = _ask_for([_make_node_id(0, node) for node in _LIMITS])
+        for answer in await self._client.uaclient.read(wish):
             limit = answer.Value.Value if answer.Value is not None else None
             if isinstance(limit, int) and limit > 0:
                 self._nodes_per_call = min(self._nodes_per_call, limit)
@@ -277,7 +278,7 @@ def _split(items: list[Item], size: int) -> Iterator[list[Item]]:
 
 
 async def _set_security(client: Client, security: OpcuaSecuritySettings) -> None:
-    client.application_uri = await _read_application_uri(security) or client.application_uri
+    client.application_uri = read_application_uri(security.certificate) or client.application_uri
     await client.set_security(
         SecurityPolicyBasic256Sha256,
         certificate=str(security.certificate),
@@ -285,14 +286,3 @@ async def _set_security(client: Client, security: OpcuaSecuritySettings) -> None
         # With this one pinned, asyncua refuses any other that the server may show.
         server_certificate=str(security.server_certificate),
     )
-
-
-async def _read_application_uri(security: OpcuaSecuritySettings) -> str | None:
-    """Return the URI by which our certificate names us, which must be the one that we name ourselves."""
-    certificate = await load_certificate(security.certificate)
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return None
-    uris = names.get_values_for_type(x509.UniformResourceIdentifier)
-    return uris[0] if uris else None
