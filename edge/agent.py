@@ -8,10 +8,11 @@ from contextlib import suppress
 import structlog
 
 from edge.collector import Collector
+from edge.credentials import check_credentials
 from edge.flusher import Flusher
 from edge.machine_states import MachineStates
 from edge.news import LinkNews
-from edge.outbox import Outbox
+from edge.outbox import Outbox, Put
 from edge.outbox_file import OutboxCorrupt, OutboxUnavailable
 from edge.outbox_thread import OutboxThread
 from edge.poller import MachineSource, Poller
@@ -67,11 +68,19 @@ class Agent:
         totals = await outbox.totals()
         limits = SendingLimits(receipt_timeout_s=self._settings.receipt_timeout_s)
         sending = Sending(totals.waiting, limits)
-        news = LinkNews(lambda: describe_room(outbox.waiting_bytes, outbox.bytes_max, flusher.bytes_per_s))
+        news = LinkNews(
+            lambda: describe_room(outbox.waiting_bytes, outbox.bytes_max, flusher.bytes_per_s),
+            lambda: flusher.bytes_per_s > 0,
+        )
         publisher = Publisher(
             self._settings.gateway, self._topics, outbox, sending, news=news, make_link=self._make_link
         )
-        flusher = Flusher(self._collector, outbox, self._settings.outbox.flush_s, publisher.take_put)
+
+        def take_put(put: Put) -> None:
+            publisher.take_put(put)
+            news.tell_put()
+
+        flusher = Flusher(self._collector, outbox, self._settings.outbox.flush_s, take_put)
         reporter = StatusReporter(self._settings.gateway, outbox, self._states, publisher)
         log.info(
             "edge_started",
@@ -176,4 +185,5 @@ async def run_until_signal(agent: Agent) -> None:
 
 def run_edge(settings: EdgeSettings) -> None:
     """Run the edge agent of the settings until it is told to stop; the whole program."""
+    check_credentials(settings.broker)
     asyncio.run(run_until_signal(Agent(settings)))

@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 
 from edge.clock import Timeline, is_clock_synchronised
 from edge.collector import Collector
+from edge.credentials import check_credentials
 from edge.machine_states import MachineStates
 from edge.packing import TooLarge, merge_frames, pack
 from edge.poller import Schedule, back_off
 from edge.settings import EdgeSettings
 from edge.status import limit_ranges
 from edge.words import describe_bytes, describe_room, describe_span
-from models.settings import SettingsError, load_settings
+from models.link import BrokerSettings, TlsSettings
+from models.settings import Secret, SettingsError, load_settings
 from models.telemetry import Batch, Frame, MachinePath, decode_batch, encode_batch, quality
 
 PUMP = MachinePath.parse("site/area/line/pump")
@@ -233,3 +235,17 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, word: str) -> None:
     file.write_text(text)
     with pytest.raises(SettingsError, match=re.escape(word)):
         load_settings(file, EdgeSettings)
+
+
+def test_credentials_are_looked_at_before_the_start(tmp_path: Path) -> None:
+    """A missing password, a missing file and a file of nonsense are mistakes of the settings."""
+    missing = tmp_path / "password"
+    with pytest.raises(SettingsError, match="cannot read the secret"):
+        check_credentials(BrokerSettings(username="pi-01", password=Secret(file=missing)))
+    with pytest.raises(SettingsError, match=r"broker\.tls\.ca_file: there is no file"):
+        check_credentials(BrokerSettings(tls=TlsSettings(ca_file=tmp_path / "ca.pem")))
+    (tmp_path / "ca.pem").write_text("no certificate")
+    with pytest.raises(SettingsError, match="must be PEM"):
+        check_credentials(BrokerSettings(tls=TlsSettings(ca_file=tmp_path / "ca.pem")))
+    missing.write_text("secret\n")
+    check_credentials(BrokerSettings(username="pi-01", password=Secret(file=missing)))

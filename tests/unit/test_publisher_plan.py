@@ -165,8 +165,8 @@ def test_a_puback_that_names_a_failure_is_no_delivery() -> None:
             if wire.pump(0.1 + tenth / 10):
                 probes.append(tenth / 10)
                 wire.answer(0.1 + tenth / 10, code)
-        assert len(probes) <= 7
-        assert max(b - a for a, b in pairwise(probes)) <= 10.1
+        assert len(probes) <= 9
+        assert max(b - a for a, b in pairwise(probes)) <= 5.1
         wire.pump(100.0)
         wire.answer(100.0)
         assert wire.sending.trouble == ""
@@ -183,7 +183,7 @@ def test_a_silent_cloud_is_probed_not_flooded() -> None:
     for second in range(10, 130):
         wire.sending.expire(float(second))
         probes += len(wire.run(float(second)))
-    assert 10 <= probes <= 20
+    assert 15 <= probes <= 30
     wire.sending.receive([(wire.order[-1], wire.order[-1])], 130.0)
     assert wire.sending.trouble == ""
     assert len(wire.run(130.0)) > 300
