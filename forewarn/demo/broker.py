@@ -1,7 +1,6 @@
-"""The demo's broker: Mosquitto where it is installed, else the one that came with the installation."""
+"""The demo's broker: Mosquitto where it is on the PATH, else the one that came with the installation."""
 
 import importlib.util
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -36,7 +35,7 @@ persistence false
 
 def make_broker(port: int, folder: Path) -> tuple[str, Program]:
     """Return the name of the broker and its program, listening on `port` of 127.0.0.1 once started."""
-    mosquitto = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    mosquitto = shutil.which("mosquitto")
     if mosquitto is not None:
         configuration = folder / "mosquitto.conf"
         configuration.write_text(MOSQUITTO_CONFIGURATION.format(port=port))
