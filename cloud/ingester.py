@@ -12,7 +12,7 @@ from cloud.backoff import Backoff
 from cloud.dead_letters import DeadLetter, DeadLetters
 from cloud.gateways import Gateways
 from cloud.inbox import Delivery
-from cloud.intake import Intake, Verdict
+from cloud.intake import KEPT, Intake, Verdict
 from cloud.ledger import EpochChange, Key, Ledger
 from cloud.metrics import CloudMetrics
 from cloud.sorting import Accepted, Duplicate, Poison, sort_deliveries
@@ -75,7 +75,7 @@ class Ingester:
                 self._note_statuses()
             self._note_statuses(now=True)
         except Stopped:
-            log.warning("stopped_while_store_away", kept="in the outboxes of the gateways")
+            log.warning("stopped_while_store_away", kept=KEPT)
         finally:
             self._intake.stop()
 
@@ -211,4 +211,4 @@ def make_letter(poison: Poison, received_ns: int) -> DeadLetter:
 
 
 def _say_kept(batches: int) -> str:
-    return f"{batches} batches here, the rest at the broker and in the outboxes of the gateways"
+    return f"{batches} batches here, all {KEPT}"

@@ -36,6 +36,7 @@ SHARE_GROUP = "forewarn"
 TOPICS_CACHED_MAX = 10_000
 STATUSES_MAX = 10_000
 PATIENCE_S = 0.2
+KEPT = "in the outboxes of the gateways, whose logs say for how long there is room"
 
 
 class LinkDied(ForewarnError):
@@ -198,7 +199,7 @@ class Intake:
             self._down_since_s = None
         elif self._down_since_s is None and not self._leaving:
             self._down_since_s = time.monotonic()
-            log.warning("link_lost", reason=state.reason, kept="in the outboxes of the gateways")
+            log.warning("link_lost", reason=state.reason, kept=KEPT)
 
 
 def read_status(gateway: str, payload: bytes) -> Status:

@@ -8,11 +8,10 @@ from contextlib import suppress
 import structlog
 
 from edge.collector import Collector
-from edge.credentials import check_credentials
 from edge.flusher import Flusher
 from edge.machine_states import MachineStates
 from edge.news import LinkNews
-from edge.outbox import Outbox
+from edge.outbox import Outbox, Put
 from edge.outbox_file import OutboxCorrupt, OutboxUnavailable
 from edge.outbox_thread import OutboxThread
 from edge.poller import MachineSource, Poller
@@ -22,7 +21,7 @@ from edge.sending_limits import SendingLimits
 from edge.settings import EdgeSettings
 from edge.status import StatusReporter, make_will
 from edge.words import describe_room
-from models.link import Link, LinkMessage, LinkState, Will
+from models.link import Link, LinkMessage, LinkState, Will, check_credentials
 from models.telemetry import Topics
 
 RESTART_S_MIN = 1.0
@@ -68,11 +67,19 @@ class Agent:
         totals = await outbox.totals()
         limits = SendingLimits(receipt_timeout_s=self._settings.receipt_timeout_s)
         sending = Sending(totals.waiting, limits)
-        news = LinkNews(lambda: describe_room(outbox.waiting_bytes, outbox.bytes_max, flusher.bytes_per_s))
+        news = LinkNews(
+            lambda: describe_room(outbox.waiting_bytes, outbox.bytes_max, flusher.bytes_per_s),
+            lambda: flusher.bytes_per_s > 0,
+        )
         publisher = Publisher(
             self._settings.gateway, self._topics, outbox, sending, news=news, make_link=self._make_link
         )
-        flusher = Flusher(self._collector, outbox, self._settings.outbox.flush_s, publisher.take_put)
+
+        def take_put(put: Put) -> None:
+            publisher.take_put(put)
+            news.tell_put()
+
+        flusher = Flusher(self._collector, outbox, self._settings.outbox.flush_s, take_put)
         reporter = StatusReporter(self._settings.gateway, outbox, self._states, publisher)
         log.info(
             "edge_started",

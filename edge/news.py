@@ -26,10 +26,12 @@ log = structlog.get_logger()
 
 
 class LinkNews:
-    """`describe_keeping` says what the outbox holds and for how long there is room."""
+    """`describe_keeping` says what the outbox holds and, once `is_room_known`, for how long there is room."""
 
-    def __init__(self, describe_keeping: Callable[[], str]) -> None:
+    def __init__(self, describe_keeping: Callable[[], str], is_room_known: Callable[[], bool]) -> None:
         self._describe_keeping = describe_keeping
+        self._is_room_known = is_room_known
+        self._owes_room = False
         self._connected = False
         self._lost_at: float | None = None
         self._trouble: Trouble = ""
@@ -41,13 +43,14 @@ class LinkNews:
             log.info("broker_back", after=describe_span(now - self._lost_at))
         elif not self._connected:
             log.info("broker_connected")
-        self._connected, self._lost_at = True, None
+        self._connected, self._lost_at, self._owes_room = True, None, False
 
     def tell_lost(self, reason: str, now: float) -> None:
         """The broker is not there, or does not want us."""
         if self._lost_at is None:
             self._lost_at = now
             self._connected = False
+            self._owes_room = not self._is_room_known()
             log.warning("broker_lost", reason=reason, keeping=self._describe_keeping())
 
     def tell_trouble(self, trouble: Trouble, now: float) -> None:
@@ -55,7 +58,15 @@ class LinkNews:
         if trouble and not self._trouble:
             self._trouble_at = now
             reason, mend = TROUBLE_MENDS[trouble]
+            self._owes_room = not self._is_room_known()
             log.warning("delivery_waits", reason=reason, mend=mend, keeping=self._describe_keeping())
         elif self._trouble and not trouble:
+            self._owes_room = False
             log.info("delivery_goes_on", after=describe_span(now - self._trouble_at))
         self._trouble = trouble
+
+    def tell_put(self) -> None:
+        """Values were put into the outbox: say how long there is room, if that was not known at the loss."""
+        if self._owes_room and self._is_room_known():
+            self._owes_room = False
+            log.info("outbox_fills", keeping=self._describe_keeping())

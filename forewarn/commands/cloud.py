@@ -37,8 +37,12 @@ def run(config: ConfigOption, log_format: LogFormatOption = "auto") -> None:
     """Take in, store, watch, warn and show, until told to stop."""
     from cloud.service import run_cloud
     from forewarn.logs import set_up_logs
+    from models.link import check_credentials
+    from models.settings import read_secrets
 
     settings = _load(config)
+    read_secrets(settings)
+    check_credentials(settings.broker)
     set_up_logs("json" if log_format == "json" else "text" if log_format == "text" else "auto")
     run_cloud(settings, lambda address: typer.echo(f"console at {address}"))
 

@@ -33,13 +33,10 @@ def run(
     """Read the machines and carry their values to the cloud, until told to stop."""
     from edge.agent import run_edge
     from forewarn.logs import set_up_logs
-    from models.link import make_tls_context
     from models.settings import read_secrets
 
     settings = _load(config)
     read_secrets(settings)
-    if settings.broker.tls is not None:
-        make_tls_context(settings.broker.tls)
     set_up_logs("json" if log_format == "json" else "text" if log_format == "text" else "auto")
     run_edge(settings)
 
@@ -47,8 +44,8 @@ def run(
 @app.command("check")
 def check(file: SettingsFile) -> None:
     """Check the settings without touching a machine; exit 3 with every mistake."""
-    from edge.credentials import check_credentials
     from edge.reports import describe_settings
+    from models.link import check_credentials
 
     settings = _load(file)
     check_credentials(settings.broker)

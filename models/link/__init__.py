@@ -1,5 +1,6 @@
 """The MQTT connection that both sides share."""
 
+from models.link.credentials import check_credentials
 from models.link.mqtt import (
     NO_MATCHING_SUBSCRIBERS,
     Link,
@@ -19,4 +20,5 @@ __all__ = [
     "LinkState",
     "TlsSettings",
     "Will",
+    "check_credentials",
 ]

@@ -2,6 +2,6 @@
 
 from models.settings.base import ConfigPath, Settings
 from models.settings.loader import SettingsError, load_settings
-from models.settings.secret import Secret
+from models.settings.secret import Secret, read_secrets
 
-__all__ = ["ConfigPath", "Secret", "Settings", "SettingsError", "load_settings"]
+__all__ = ["ConfigPath", "Secret", "Settings", "SettingsError", "load_settings", "read_secrets"]

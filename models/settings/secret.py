@@ -1,6 +1,7 @@
 """Secrets come from files or the environment, never from YAML in clear."""
 
 import os
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import model_validator
@@ -45,3 +46,32 @@ class Secret(Settings):
         if self.env not in os.environ:
             raise SettingsError(f"the environment has no {self.env}: export it before the start")
         return os.environ[self.env]
+
+
+def read_secrets(settings: Settings) -> None:
+    """Read every secret that the settings name, so that a missing one is a mistake at the start.
+
+    Raises `SettingsError` with all that are not there.
+    """
+    missing: dict[str, None] = {}
+    for secret in _find_secrets(settings):
+        try:
+            secret.read()
+        except SettingsError as error:
+            missing[str(error)] = None
+    if missing:
+        raise SettingsError("\n".join(missing))
+
+
+def _find_secrets(node: Any) -> Iterator[Secret]:
+    if isinstance(node, Secret):
+        yield node
+    elif isinstance(node, Settings):
+        for name in type(node).model_fields:
+            yield from _find_secrets(getattr(node, name))
+    elif isinstance(node, Mapping):
+        for inner in node.values():
+            yield from _find_secrets(inner)
+    elif isinstance(node, (list, tuple)):
+        for inner in node:
+            yield from _find_secrets(inner)

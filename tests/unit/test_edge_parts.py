@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from edge.clock import Timeline, is_clock_synchronised
 from edge.collector import Collector
-from edge.credentials import check_credentials
 from edge.machine_states import MachineStates
 from edge.packing import TooLarge, merge_frames, pack
 from edge.poller import Schedule, back_off
 from edge.settings import EdgeSettings
 from edge.status import limit_ranges
 from edge.words import describe_bytes, describe_room, describe_span
-from models.link import BrokerSettings, TlsSettings
+from models.link import BrokerSettings, TlsSettings, check_credentials
 from models.settings import Secret, SettingsError, load_settings
 from models.telemetry import Batch, Frame, MachinePath, decode_batch, encode_batch, quality
 

@@ -84,8 +84,8 @@ def test_mistakes_are_named_with_their_line(tmp_path: Path) -> None:
         "mail.yaml:4:14 recipients[0]: 'crew' is not one e-mail address such as crew@plant.example"
         in lines[0]
     )
-    assert "a secret is never written in YAML" in lines[1]
-    assert "Did you mean required?" in lines[2]
+    assert "Did you mean required?" in lines[1]
+    assert "a secret is never written in YAML" in lines[2]
     assert "hunter2" not in str(caught.value)
 
 
