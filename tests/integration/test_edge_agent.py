@@ -44,10 +44,8 @@ async def test_values_flow_and_receipts_release_them(tmp_path: Path, mosquitto: 
     assert left.values_total == driver.count
 
 
-async def test_a_killed_broker_loses_nothing_and_live_values_go_first_afterwards(
-    tmp_path: Path, mosquitto: Mosquitto
-) -> None:
-    """Broker killed (-9) for some seconds: all values arrive, the freshest before the backlog."""
+async def test_a_killed_broker_loses_nothing(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """Broker killed (-9) for some seconds: every value arrives."""
     settings = make_settings(tmp_path, mosquitto.settings)
     cloud = StandInCloud(mosquitto.settings)
     cloud.start()
@@ -57,14 +55,10 @@ async def test_a_killed_broker_loses_nothing_and_live_values_go_first_afterwards
         await asyncio.to_thread(mosquitto.kill)
         before = driver.count
         await until(lambda: driver.count > before + 150, "the machine was read on during the outage")
-        arrived = len(cloud.sequences)
         await asyncio.to_thread(mosquitto.start)
         await until(lambda: len(set(cloud.counts)) >= before + 150, "the backlog arrived")
         await until(lambda: set(range(1, before + 150)) <= set(cloud.counts), "nothing is missing")
     cloud.stop()
-    after = cloud.sequences[arrived:]
-    newest_at_return = max(after[:30])
-    assert after.index(newest_at_return) < after.index(sorted(set(after))[len(set(after)) // 2])
     assert look_into(settings).dropped == []
 
 
