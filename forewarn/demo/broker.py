@@ -26,10 +26,13 @@ next_connection_delay_ms = 1
     max_inflight_count = 100
     dynamic_filters = true
 """
+# Started by root, Mosquitto would become another user, which frees it from ending together with the demo.
+# For anybody else the last line has no effect.
 MOSQUITTO_CONFIGURATION = """\
 listener {port} 127.0.0.1
 allow_anonymous true
 persistence false
+user root
 """
 
 
