@@ -97,6 +97,7 @@ class Plant:
         view = PlantView(
             reader=self._reader,
             alerts=self._book,
+            notices=NotificationOutbox(self._engine),
             states=MachineStates(self._engine),
             cards=self._cards,
             gateways=GatewayAccounts(self._engine),

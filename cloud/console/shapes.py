@@ -154,6 +154,18 @@ class AlertEvent(Shape):
     words: str
 
 
+class AlertNotice(Shape):
+    """Who was told of an alert, or is to be: `state` is waiting, sent or failed, and `words` say why."""
+
+    recipient: str
+    channel: str
+    occasion: str
+    state: str
+    attempts: int
+    sent_ms: int | None
+    words: str
+
+
 class AlertRow(Shape):
     """An alert in the list. `state` is raised, acknowledged or cleared; `kind` machine or tag."""
 
@@ -177,6 +189,7 @@ class AlertSheet(AlertRow):
     tags: list[AlertTag]
     advice: list[str]
     history: list[AlertEvent]
+    notices: list[AlertNotice]
 
 
 class GatewayMachine(Shape):

@@ -7,6 +7,7 @@ from cloud.alerts.words import say_pair
 from cloud.console import shapes
 from cloud.console.words import say_deviation
 from cloud.machines import MachineCard
+from cloud.notifiers.outbox import Notification
 
 NS_PER_MS = 1_000_000
 CHANGE_WORDS = {
@@ -40,7 +41,9 @@ def find_state(alert: Alert) -> str:
     return "raised" if alert.acknowledged_ns is None else "acknowledged"
 
 
-def make_sheet(alert: Alert, events: Sequence[AlertEvent], card: MachineCard) -> shapes.AlertSheet:
+def make_sheet(
+    alert: Alert, events: Sequence[AlertEvent], notices: Sequence[Notification], card: MachineCard
+) -> shapes.AlertSheet:
     """Return everything about one alert."""
     row = make_row(alert, card)
     return shapes.AlertSheet(
@@ -59,6 +62,19 @@ def make_sheet(alert: Alert, events: Sequence[AlertEvent], card: MachineCard) ->
             )
             for event in events
         ],
+        notices=[_make_notice(one) for one in notices],
+    )
+
+
+def _make_notice(told: Notification) -> shapes.AlertNotice:
+    return shapes.AlertNotice(
+        recipient=told.recipient,
+        channel=told.channel,
+        occasion=told.occasion,
+        state=told.state,
+        attempts=told.attempts,
+        sent_ms=None if told.sent_ns is None else told.sent_ns // NS_PER_MS,
+        words=told.words,
     )
 
 

@@ -6,6 +6,7 @@ from typing import Protocol
 from cloud.alerts import Alert, AlertEvent
 from cloud.console.shapes import GatewayRow, PartHealth
 from cloud.machines import MachineCard
+from cloud.notifiers.outbox import Notification
 from cloud.observations import MachineState
 from models.telemetry import MachinePath
 
@@ -56,6 +57,13 @@ class Alerts(Protocol):
 
     def acknowledge(self, alert_id: str, by: str) -> object:
         """Note who takes the alert on; raise `UnknownAlert`."""
+
+
+class Notices(Protocol):
+    """Who was told what."""
+
+    def list_of(self, alert_id: str) -> Sequence[Notification]:
+        """Return every notification of an alert, in the order of their making."""
 
 
 class Cards(Protocol):

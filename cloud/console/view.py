@@ -22,7 +22,7 @@ from cloud.console.shapes import (
     PartHealth,
     Series,
 )
-from cloud.console.sources import Alerts, Cards, Gateways, Parts, States
+from cloud.console.sources import Alerts, Cards, Gateways, Notices, Parts, States
 from cloud.console.standouts import find_standout
 from cloud.stores import Measurement, StoreReader, StoreUnavailable
 from cloud.transactions import RecordsUnavailable
@@ -44,6 +44,7 @@ class PlantView:
         *,
         reader: StoreReader,
         alerts: Alerts,
+        notices: Notices,
         states: States,
         cards: Cards,
         gateways: Gateways,
@@ -52,6 +53,7 @@ class PlantView:
     ) -> None:
         self._reader = reader
         self._alerts = alerts
+        self._notices = notices
         self._states = states
         self._cards = cards
         self._gateways = gateways
@@ -100,7 +102,8 @@ class PlantView:
             alert = self._alerts.get(alert_id)
         except UnknownAlert:
             return None
-        return sheets.make_sheet(alert, self._alerts.list_events(alert_id), self._cards.of(alert.machine))
+        events, notices = self._alerts.list_events(alert_id), self._notices.list_of(alert_id)
+        return sheets.make_sheet(alert, events, notices, self._cards.of(alert.machine))
 
     def acknowledge(self, alert_id: str, by: str) -> None:
         """Note who takes an alert on; raise `UnknownAlert`."""

@@ -23,6 +23,7 @@ from cloud.ledger import EpochChange, Ledger
 from cloud.machine_states import MachineStates
 from cloud.machines import CardBox, MachineCard, TagCard
 from cloud.metrics import CloudMetrics
+from cloud.notifiers.outbox import NotificationOutbox
 from cloud.observations import Contribution, MachineState, Observation
 from cloud.records import open_records
 from cloud.stores import Block, Measurement
@@ -83,6 +84,7 @@ class PlantRig:
         self.view = PlantView(
             reader=self.reader,
             alerts=self.book,
+            notices=NotificationOutbox(self.engine),
             states=self.states,
             cards=CARDS,
             gateways=GatewayAccounts(self.engine),
