@@ -35,6 +35,7 @@ def letters() -> None:
 @app.command("run")
 def run(config: ConfigOption, log_format: LogFormatOption = "auto") -> None:
     """Take in, store, watch, warn and show, until told to stop."""
+    train.limit_threads()
     from cloud.service import run_cloud
     from forewarn.logs import set_up_logs
     from models.link import check_credentials
