@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edge.clock import CLOCK_MEND
 from edge.outbox_glance import Glance
 from edge.reading import Reading
 from edge.settings import EdgeSettings
@@ -33,6 +34,13 @@ def describe_settings(settings: EdgeSettings) -> str:
         for machine in settings.machines
     ]
     return "\n".join([*lines, *(f"  {line}" for line in _align(rows)), "the settings are right"])
+
+
+def describe_clock(*, synchronised: bool | None) -> str:
+    """Return a warning where this computer's clock is not kept right, else nothing."""
+    return (
+        f"but the clock of this computer is not synchronised: {CLOCK_MEND}" if synchronised is False else ""
+    )
 
 
 def describe_readings(readings: Sequence[Reading], now_ns: int) -> str:

@@ -44,12 +44,15 @@ def run(
 @app.command("check")
 def check(file: SettingsFile) -> None:
     """Check the settings without touching a machine; exit 3 with every mistake."""
-    from edge.reports import describe_settings
+    from edge.clock import is_clock_synchronised
+    from edge.reports import describe_clock, describe_settings
     from models.link import check_credentials
 
     settings = _load(file)
     check_credentials(settings.broker)
     typer.echo(describe_settings(settings))
+    if warning := describe_clock(synchronised=is_clock_synchronised()):
+        typer.echo(warning)
 
 
 @app.command("read")
