@@ -36,6 +36,9 @@ SHARE_GROUP = "forewarn"
 TOPICS_CACHED_MAX = 10_000
 STATUSES_MAX = 10_000
 PATIENCE_S = 0.2
+INBOX_MESSAGES_MAX = 10_000
+"""Mosquitto 2.0 sends what it had queued beyond the receive maximum; what has no room here would cost a new
+connection, and all that is under way a second time."""
 KEPT = "in the outboxes of the gateways, whose logs say for how long there is room"
 
 
@@ -78,7 +81,7 @@ class Intake:
         self._settings = settings
         self._topics = topics
         self._metrics = metrics
-        self._inbox = Inbox(2 * settings.receive_max, settings.inbox_bytes_max)
+        self._inbox = Inbox(INBOX_MESSAGES_MAX, settings.inbox_bytes_max)
         self._statuses: dict[str, bytes] = {}
         self._statuses_lock = threading.Lock()
         self._connection = 0
@@ -119,7 +122,7 @@ class Intake:
     def take(self) -> list[Delivery]:
         """Return the batches for the next write, after a short wait none."""
         deliveries = self._inbox.take(
-            count_max=self._settings.receive_max,
+            count_max=INBOX_MESSAGES_MAX,
             bytes_max=self._settings.write_bytes_max,
             enough=self._settings.receive_max // 2,
             linger_s=self._settings.linger_s,
