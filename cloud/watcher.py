@@ -26,6 +26,8 @@ UNWRITTEN_BLOCKS_MAX = 3_000
 UNTOLD_MAX = 50_000
 FUTURE_NS_MAX = 24 * 3600 * NS_PER_S
 """A clock that is further ahead is broken: one such value would make all right ones look late."""
+STORE_AWAY = "the store does not answer: the event store_lost says why, and so does /healthz"
+"""The ingester says the store's own words, once for the whole service."""
 
 log = structlog.get_logger()
 
@@ -127,8 +129,8 @@ class Watcher:
         """Know the machines of before the start, so that one that never comes back is seen to be silent."""
         try:
             stored = self._reader.list_machines()
-        except StoreUnavailable as error:
-            log.warning("watcher_starts_without_store", reason=str(error))
+        except StoreUnavailable:
+            log.warning("watcher_starts_without_store", reason=STORE_AWAY)
             return
         now_ns, now_s = self._clock_ns(), time.monotonic()
         for known in stored:
@@ -185,8 +187,8 @@ class Watcher:
         try:
             start_ns = max(0, min(until_ns, machine.newest_ns or until_ns) - machine.reach_ns)
             table = self._reader.read("telemetry", machine.machine, start_ns, until_ns)
-        except StoreUnavailable as error:
-            log.warning("watching_without_past", machine=str(machine.machine), reason=str(error))
+        except StoreUnavailable:
+            log.warning("watching_without_past", machine=str(machine.machine), reason=STORE_AWAY)
             return
         machine.warm_up(table)
 
@@ -263,10 +265,10 @@ class Watcher:
         blocks = list(self._unwritten)
         try:
             rejected = self._writer.write(blocks)
-        except StoreUnavailable as error:
+        except StoreUnavailable:
             if not self._store_away:
                 self._store_away = True
-                log.warning("scores_wait_for_store", reason=str(error))
+                log.warning("scores_wait_for_store", reason=STORE_AWAY)
             return
         if self._store_away:
             self._store_away = False
