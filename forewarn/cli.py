@@ -5,7 +5,7 @@ from types import TracebackType
 
 import typer
 
-from forewarn.commands import cloud, demo, edge, models, simulate
+from forewarn.commands import cloud, demo, doctor, edge, models, simulate
 from forewarn.faults import SEE_MORE, are_traces_wanted, ask_for_traces, describe_fault
 from models.errors import ForewarnError
 
@@ -23,6 +23,7 @@ app.add_typer(cloud.app, name="cloud")
 app.add_typer(models.app, name="models")
 app.command("simulate")(simulate.simulate)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ class _Server:
                 raise _Refused(_quote_server(error)) from error
             raise StoreUnavailable(self._explain(error)) from error
         except HTTPError as error:
-            raise StoreUnavailable(f"{self._name}: {_shorten(error)}") from error
+            raise StoreUnavailable(self._explain_silence(error)) from error
 
     def ask(self, query: str) -> list[answers.Series]:
         """Return the tables that answer the query; raise `StoreUnavailable`."""
@@ -99,7 +99,9 @@ class _Server:
             return answers.decode_answer(answer.data)
         except ApiException as error:
             raise StoreUnavailable(self._explain(error)) from error
-        except (HTTPError, answers.AnswerRejected) as error:
+        except HTTPError as error:
+            raise StoreUnavailable(self._explain_silence(error)) from error
+        except answers.AnswerRejected as error:
             raise StoreUnavailable(f"{self._name}: {_shorten(error)}") from error
 
     def close(self) -> None:
@@ -121,6 +123,10 @@ class _Server:
                 self._url, token, timeout=int(self._settings.timeout_s * 1000), org=self._settings.org
             )
         return self._client
+
+    def _explain_silence(self, error: HTTPError) -> str:
+        said = _shorten(error).partition("): ")[2] or _shorten(error)  # urllib3 begins with its own objects
+        return f"{self._name} cannot be reached ({said}): is it running, and is store.url right?"
 
     def _explain(self, error: ApiException) -> str:
         bucket, said = self._settings.bucket, _quote_server(error)

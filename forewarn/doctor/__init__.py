@@ -1,0 +1,1 @@
+"""What `forewarn doctor` looks at: this computer, and all that a settings file leads to."""
