@@ -1,6 +1,6 @@
 """Sorts what came in: batches to store, repeats of what is settled, poison. Pure: no clock, no database."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 
@@ -74,22 +74,31 @@ def sort_deliveries(deliveries: Sequence[Delivery], read_topic: TopicReader, loo
     found = Sorted([], [], [])
     seen: set[tuple[Key, int]] = set()
     for delivery in deliveries:
-        sorted_one = sort_delivery(delivery, read_topic)
-        if sorted_one.key is not None:
-            mark = (sorted_one.key, sorted_one.sequence)
-            settled = look_up(*mark)
-            if settled is None and mark in seen and isinstance(sorted_one, Accepted):
-                settled = "stored"
-            if settled is not None:
-                found.duplicates.append(Duplicate(*mark, settled))
-                continue
-            if isinstance(sorted_one, Accepted):
-                seen.add(mark)
-        if isinstance(sorted_one, Accepted):
-            found.accepted.append(sorted_one)
+        one = sort_delivery(delivery, read_topic)
+        settled = _find_settled(one, look_up, seen)
+        if settled is not None and one.key is not None:
+            found.duplicates.append(Duplicate(one.key, one.sequence, settled))
+        elif isinstance(one, Accepted):
+            seen.add((one.key, one.sequence))
+            found.accepted.append(one)
         else:
-            found.poison.append(sorted_one)
+            found.poison.append(one)
     return found
+
+
+def _find_settled(
+    one: Accepted | Poison, look_up: Lookup, seen: Collection[tuple[Key, int]]
+) -> Settled | None:
+    """Return what became of the same batch before; `seen` are those of this drain.
+
+    A good batch is settled by being stored only: poison may have claimed its number.
+    """
+    if one.key is None:
+        return None
+    settled = look_up(one.key, one.sequence)
+    if isinstance(one, Poison):
+        return settled
+    return "stored" if settled == "stored" or (one.key, one.sequence) in seen else None
 
 
 def sort_delivery(delivery: Delivery, read_topic: TopicReader) -> Accepted | Poison:
