@@ -1,6 +1,7 @@
 """The command line: finds the command, shows errors as messages, leaves with a code."""
 
 import sys
+import threading
 from types import TracebackType
 
 import typer
@@ -33,6 +34,7 @@ def main() -> None:
         ask_for_traces()
     if not are_traces_wanted():
         sys.excepthook = explain_fault
+        threading.excepthook = explain_thread_fault
     try:
         # Calling `app` itself would put typer's own hook in place of ours.
         typer.main.get_command(app)(prog_name="forewarn")
@@ -49,3 +51,9 @@ def explain_fault(kind: type[BaseException], error: BaseException, trace: Traceb
         sys.__excepthook__(kind, error, trace)
         return
     sys.stderr.write(f"unexpected {describe_fault(error)}: {SEE_MORE}\n")
+
+
+def explain_thread_fault(ended: threading.ExceptHookArgs) -> None:
+    """The same for an exception that ends a thread."""
+    if ended.exc_value is not None and not issubclass(ended.exc_type, SystemExit):
+        explain_fault(ended.exc_type, ended.exc_value, ended.exc_traceback)

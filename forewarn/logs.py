@@ -2,12 +2,14 @@
 
 import logging
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 
 from forewarn.faults import SEE_MORE, are_traces_wanted, describe_fault
 from models.errors import ForewarnError
+
+LIBRARY_LINE = "%(levelname)s %(name)s %(message)s"
 
 LogFormat = Literal["auto", "text", "json"]
 
@@ -27,7 +29,17 @@ def set_up_logs(log_format: LogFormat = "auto") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debug else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    of_libraries = logging.StreamHandler(sys.stderr)
+    of_libraries.setFormatter((logging.Formatter if debug else _TracelessFormatter)(LIBRARY_LINE))
+    logging.basicConfig(level=logging.WARNING, handlers=[of_libraries])
+
+
+class _TracelessFormatter(logging.Formatter):
+    """What a library logs with an exception: its line, and the exception in one more."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the name that logging calls
+        """Return the exception and its place."""
+        return f"  {describe_fault(ei[1])}: {SEE_MORE}"
 
 
 def _choose_renderer(*, as_text: bool) -> structlog.typing.Processor:
