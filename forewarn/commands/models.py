@@ -84,5 +84,5 @@ def score(
 
     loaded = load_bundle(find_bundle(bundle))
     csv.writer(sys.stdout, lineterminator="\n").writerows(
-        score_table(loaded, read_table(file, None), every=every)
+        score_table(loaded, read_table(file, loaded.card.tags), every=every)
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models import recordings
 from models.errors import ForewarnError
 
 if TYPE_CHECKING:
@@ -77,12 +78,9 @@ def parse_instant(text: str | None) -> int | None:
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InstantRejected(f"{text!r} is not a time: write it as 2026-11-23T08:00:00Z") from error
-    whole = instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
-    delta = whole - datetime(1970, 1, 1, tzinfo=UTC)
-    return (delta.days * 86_400 + delta.seconds) * NS_PER_S + delta.microseconds * 1000
+        return recordings.parse_instant(text, earliest_ns=0)
+    except recordings.NotAnInstant as error:
+        raise InstantRejected(str(error)) from error
 
 
 def describe_card(card: "Card") -> str:

@@ -1,10 +1,8 @@
 """Files with a column per tag: read them, and score them with a bundle."""
 
-import csv
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
 
 import msgspec
 import numpy as np
@@ -14,14 +12,11 @@ from models.anomaly.bundle import Bundle
 from models.anomaly.grid import NS_PER_S, put_on_grid, step_ns
 from models.anomaly.judging import judge_rows
 from models.errors import ForewarnError
-
-DELIMITERS = ",;\t"
-COLUMNS_NAMED_MAX = 20
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from models.recordings import read_parts
 
 
 class TableRejected(ForewarnError):
-    """The file is no table of a machine's values; the message says where and what."""
+    """The table is not enough to learn from, or not what the bundle knows; the message says what lacks."""
 
     exit_code = 3
 
@@ -38,14 +33,20 @@ class TagTable(msgspec.Struct, frozen=True):
 
 
 def read_table(path: Path, columns: Sequence[str] | None) -> TagTable:
-    """Return the table in a CSV file: ISO 8601 times in its first column (UTC where no zone is said)."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return _read_rows(path, file, columns)
-    except OSError as error:
-        raise TableRejected(f"{path}: cannot be read ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise TableRejected(f"{path}: is no CSV file in UTF-8 ({error})") from error
+    """Return the columns of a CSV file, ascending; of rows with one instant the last counts.
+
+    Raises `RecordingRejected`.
+    """
+    stamps: list[NDArray[np.int64]] = []
+    columns_read: dict[str, list[NDArray[np.float64]]] = {}
+    for part in read_parts(path, columns):
+        stamps.append(np.array(part.timestamps, dtype=np.int64))
+        for tag, numbers in part.columns.items():
+            columns_read.setdefault(tag, []).append(np.array(numbers, dtype=np.float64))
+    times, from_end = np.unique(np.concatenate(stamps)[::-1], return_index=True)
+    return TagTable(
+        times, {tag: np.concatenate(pieces)[::-1][from_end] for tag, pieces in columns_read.items()}
+    )
 
 
 def find_step_s(table: TagTable) -> float:
@@ -72,40 +73,3 @@ def score_table(bundle: Bundle, table: TagTable, *, every: bool) -> Iterator[lis
             tags = "; ".join(cause.tag for cause in verdict.name_causes(row)) if strange else ""
             yield [instant, f"{score:.4f}", f"{verdict.limit:.4f}", str(int(strange)), tags]
         before = strange
-
-
-def _read_rows(path: Path, file: TextIO, columns: Sequence[str] | None) -> TagTable:
-    heading = file.readline().rstrip("\r\n")
-    delimiter = max(DELIMITERS, key=heading.count)
-    names = next(csv.reader([heading], delimiter=delimiter), [])[1:]
-    wanted = list(columns) if columns else names
-    if not names:
-        raise TableRejected(f"{path}:1: names no columns: a time column and one column per tag are needed")
-    unknown = [name for name in wanted if name not in names]
-    if unknown:
-        known = ", ".join(names[:COLUMNS_NAMED_MAX])
-        raise TableRejected(f"{path}:1: there is no column {unknown[0]!r}; columns are {known}")
-    places = [names.index(name) + 1 for name in wanted]
-    stamps: list[int] = []
-    rows: list[list[float]] = []
-    for number, fields in enumerate(csv.reader(file, delimiter=delimiter), start=2):
-        if not fields:
-            continue
-        try:
-            stamp = _parse_stamp(fields[0])
-            row = [float(fields[place]) if fields[place].strip() else np.nan for place in places]
-        except (ValueError, IndexError) as error:
-            raise TableRejected(f"{path}:{number}: not a row of times and numbers ({error})") from error
-        stamps.append(stamp)
-        rows.append(row)
-    if not rows:
-        raise TableRejected(f"{path}: has no rows")
-    times, first = np.unique(np.array(stamps, dtype=np.int64), return_index=True)
-    matrix = np.array(rows)[first]
-    return TagTable(times, {tag: matrix[:, column] for column, tag in enumerate(wanted)})
-
-
-def _parse_stamp(text: str) -> int:
-    instant = datetime.fromisoformat(text.strip())
-    delta = (instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant) - EPOCH
-    return (delta.days * 86_400 + delta.seconds) * NS_PER_S + delta.microseconds * 1000
