@@ -44,7 +44,7 @@ def gateway(cloud: CloudRig, mosquitto: Mosquitto) -> Iterator[Gateway]:
 def test_batches_are_stored_receipted_and_acknowledged(
     cloud: CloudRig, gateway: Gateway, store: MemoryStore
 ) -> None:
-    """Every batch is stored, in the ledger and receipted; more pass than the receive maximum, so acks flow."""
+    """Every batch is stored, in the ledger and receipted; more pass than the receive maximum: acks flow."""
     for sequence in range(2, 1001):
         gateway.send(sequence, current=[float(sequence), 2.0, None])
     gateway.wait_stored(1000)
