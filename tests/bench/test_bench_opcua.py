@@ -27,7 +27,6 @@ async def measure_us(read: Callable[[], Awaitable[None]], values: int) -> float:
     return min(costs)
 
 
-@pytest.mark.bench
 def poll_settings(url: str) -> OpcuaMachineSettings:
     """Return a machine with all nodes, polled."""
     return OpcuaMachineSettings.model_validate(
@@ -43,6 +42,7 @@ def poll_settings(url: str) -> OpcuaMachineSettings:
     )
 
 
+@pytest.mark.bench
 async def test_a_bulk_read_against_one_read_per_node(free_port: int) -> None:
     """1,000 nodes: at least 10 times less CPU per value than a read for each."""
     url = OpcuaRig(free_port).url
