@@ -2,7 +2,6 @@
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from math import isfinite
 from pathlib import Path
 
@@ -18,7 +17,6 @@ from models.telemetry import Frame, MachinePath, Value, count_values
 PART_VALUES_MAX = 100_000
 SPAN_NS = 6 * 3600 * 1_000_000_000
 """How much is read from the store at once when a file is written."""
-NS_PER_S = 1_000_000_000
 
 Progress = Callable[[int], None]
 """Called with the number of rows so far."""
@@ -115,15 +113,6 @@ def export_csv(
     except OSError as error:
         raise CsvRejected(f"{file}: cannot be written ({error.strerror})") from error
     return rows
-
-
-def describe_span(first_ns: int, last_ns: int) -> str:
-    """Return `2026-11-23 02:00:00 to 2026-11-23 03:00:00 UTC`."""
-    first, last = (
-        datetime.fromtimestamp(instant // NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        for instant in (first_ns, last_ns)
-    )
-    return f"{first} to {last} UTC"
 
 
 def _spell_times(timestamps: NDArray[np.int64]) -> list[str]:

@@ -7,8 +7,6 @@ from typing import TypeVar
 
 import structlog
 
-from cloud.alerts.words import say_duration
-from cloud.backoff import Backoff
 from cloud.dead_letters import DeadLetter, DeadLetters
 from cloud.gateways import Gateways
 from cloud.inbox import Delivery
@@ -19,8 +17,10 @@ from cloud.sorting import Accepted, Duplicate, Poison, sort_deliveries
 from cloud.stores import Block, StoreUnavailable, StoreWriter
 from cloud.stowing import Stowed, stow_batches
 from cloud.transactions import RecordsUnavailable
+from models.backoff import Backoff
 from models.errors import ForewarnError
 from models.telemetry import Status
+from models.words import say_duration
 
 log = structlog.get_logger()
 

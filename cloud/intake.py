@@ -9,7 +9,6 @@ import msgspec
 import structlog
 from pydantic import Field
 
-from cloud.alerts.words import say_duration
 from cloud.inbox import Delivery, Inbox
 from cloud.ledger import Key
 from cloud.metrics import CloudMetrics
@@ -29,6 +28,7 @@ from models.telemetry import (
     encode_status,
 )
 from models.telemetry.status import StatusRejected
+from models.words import say_duration
 
 log = structlog.get_logger()
 

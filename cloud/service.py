@@ -10,11 +10,11 @@ from typing import Any
 
 import structlog
 
-from cloud.backoff import Backoff
 from cloud.console.shapes import PartHealth
 from cloud.metrics import CloudMetrics
 from cloud.plant import Plant
 from cloud.settings import CloudSettings
+from models.backoff import Backoff
 
 log = structlog.get_logger()
 

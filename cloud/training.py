@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -11,10 +10,10 @@ from cloud.stores import StoredMachine, StoreReader
 from cloud.watching import WatchSettings
 from models.anomaly.bundle import Bundle, save_bundle
 from models.anomaly.detectors import TrainingRejected
-from models.anomaly.grid import NS_PER_S
 from models.anomaly.training import train_bundle
 from models.errors import ForewarnError
 from models.telemetry import MachinePath
+from models.words import say_instant
 
 MACHINES_NAMED_MAX = 10
 
@@ -70,11 +69,6 @@ def train_machine(
     )
     folder = save_bundle(bundles, bundle)
     return Trained(bundle, folder, time.monotonic() - began_s)
-
-
-def say_instant(timestamp_ns: int) -> str:
-    """Return nanoseconds since 1970 as ISO 8601 in UTC, to the second."""
-    return datetime.fromtimestamp(timestamp_ns / NS_PER_S, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _say_outside(known: StoredMachine, start_ns: int, end_ns: int) -> str:

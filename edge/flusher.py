@@ -9,7 +9,7 @@ from edge.collector import Collector
 from edge.outbox import Put
 from edge.outbox_file import OutboxUnavailable
 from edge.outbox_thread import OutboxThread
-from edge.words import describe_span
+from models.words import say_duration
 
 SAY_AGAIN_S = 60.0
 RATE_MEMORY_S = 60.0
@@ -98,7 +98,7 @@ class Flusher:
 
     def _say_working(self, now: float) -> None:
         if self._failing_since is not None:
-            log.info("outbox_writable", after=describe_span(now - self._failing_since))
+            log.info("outbox_writable", after=say_duration(now - self._failing_since))
             self._failing_since = None
 
     def _say_full(self, now: float, put: Put) -> None:

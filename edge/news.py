@@ -5,7 +5,7 @@ from collections.abc import Callable
 import structlog
 
 from edge.sending_limits import Trouble
-from edge.words import describe_span
+from models.words import say_duration
 
 TROUBLE_MENDS: dict[Trouble, tuple[str, str]] = {
     "no_subscribers": (
@@ -40,7 +40,7 @@ class LinkNews:
     def tell_connected(self, now: float) -> None:
         """The broker is there."""
         if self._lost_at is not None:
-            log.info("broker_back", after=describe_span(now - self._lost_at))
+            log.info("broker_back", after=say_duration(now - self._lost_at))
         elif not self._connected:
             log.info("broker_connected")
         self._connected, self._lost_at, self._owes_room = True, None, False
@@ -62,7 +62,7 @@ class LinkNews:
             log.warning("delivery_waits", reason=reason, mend=mend, keeping=self._describe_keeping())
         elif self._trouble and not trouble:
             self._owes_room = False
-            log.info("delivery_goes_on", after=describe_span(now - self._trouble_at))
+            log.info("delivery_goes_on", after=say_duration(now - self._trouble_at))
         self._trouble = trouble
 
     def tell_put(self) -> None:

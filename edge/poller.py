@@ -1,7 +1,6 @@
 """Keeps one machine connected and reads it on time, whatever the other machines are at."""
 
 import asyncio
-import random
 import time
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -13,8 +12,9 @@ from edge.clock import Timeline
 from edge.collector import Collector
 from edge.drivers import Driver, NotConnected
 from edge.machine_states import MachineStates
-from edge.words import describe_span
+from models.backoff import Backoff
 from models.telemetry import Frame, MachinePath, quality
+from models.words import say_duration
 
 BACK_OFF_S_MIN = 1.0
 BACK_OFF_S_MAX = 10.0
@@ -50,12 +50,6 @@ class Schedule:
         return max(0.0, self._start_s + self._cycle * self._interval_s - now_s), missed
 
 
-def back_off(attempt: int, chance: float) -> float:
-    """Return how long to wait before attempt 1, 2, ... again; `chance` (0..1) spreads equal waits."""
-    ceiling = min(BACK_OFF_S_MAX, BACK_OFF_S_MIN * 2.0 ** min(attempt - 1, 10))
-    return ceiling * (0.5 + 0.5 * chance)
-
-
 class Poller:
     """One task per machine: connect, read until the link is lost, say so once, back off, connect again."""
 
@@ -71,19 +65,18 @@ class Poller:
 
     async def run(self) -> None:
         """Poll for ever."""
-        attempt = 0
+        backoff = Backoff(BACK_OFF_S_MIN, BACK_OFF_S_MAX)
         while True:
             try:
                 await self._limited(self._driver.connect(), CONNECT_TIMEOUT_S, "connecting")
-                attempt = 0
+                backoff.reset()
                 self._say_connected()
                 await self._read_on()
             except NotConnected as error:
                 self._say_lost(str(error))
             finally:
                 await self._close()
-            attempt += 1
-            await asyncio.sleep(back_off(attempt, random.random()))  # noqa: S311  # spreads load, keeps no secret
+            await asyncio.sleep(backoff.next_delay_s())
 
     def note_fault(self, error: str) -> None:
         """Put into the status that this poller broke on a fault of ours and will begin again."""
@@ -144,7 +137,7 @@ class Poller:
             log.info(
                 "link_back",
                 machine=str(self._path),
-                after=describe_span(max(0, now_ns - before.since) / 1e9),
+                after=say_duration(max(0, now_ns - before.since) / 1e9),
             )
         else:
             log.info("machine_connected", machine=str(self._path))

@@ -9,8 +9,8 @@ from edge.clock import CLOCK_MEND
 from edge.outbox_glance import Glance
 from edge.reading import Reading
 from edge.settings import EdgeSettings
-from edge.words import describe_bytes, describe_span
 from models.telemetry import quality
+from models.words import say_bytes, say_duration
 
 
 def describe_settings(settings: EdgeSettings) -> str:
@@ -20,8 +20,8 @@ def describe_settings(settings: EdgeSettings) -> str:
     lines = [
         f"gateway {settings.gateway}, namespace {settings.namespace}",
         f"broker {settings.broker.address}, {'TLS' if settings.broker.tls else 'no TLS'}",
-        f"outbox {outbox.path}, {describe_bytes(outbox.bytes_max)} at most, "
-        f"written every {describe_span(outbox.flush_s)}",
+        f"outbox {outbox.path}, {say_bytes(outbox.bytes_max)} at most, "
+        f"written every {say_duration(outbox.flush_s)}",
         f"{_count(len(settings.machines), 'machine')}, {_count(tags, 'tag')}:",
     ]
     rows = [
@@ -29,7 +29,7 @@ def describe_settings(settings: EdgeSettings) -> str:
             str(machine.path),
             machine.kind,
             _count(len(machine.tags), "tag"),
-            "as news comes" if _is_subscription(machine) else f"every {describe_span(machine.interval_s)}",
+            "as news comes" if _is_subscription(machine) else f"every {say_duration(machine.interval_s)}",
         )
         for machine in settings.machines
     ]
@@ -53,7 +53,7 @@ def describe_readings(readings: Sequence[Reading], now_ns: int) -> str:
             "-" if reading.value is None else f"{reading.value:.6g}",
             reading.unit,
             quality.describe(reading.quality),
-            "-" if reading.timestamp is None else describe_span(max(0, now_ns - reading.timestamp) / 1e9),
+            "-" if reading.timestamp is None else say_duration(max(0, now_ns - reading.timestamp) / 1e9),
         )
         for reading in readings
     ]
@@ -88,15 +88,15 @@ def describe_outbox(seen: Glance, bytes_max: int) -> str:
         f"{seen.path}: gateway {seen.gateway}, epoch {seen.epoch}",
         f"written so far: {seen.sequence_last} batches, {seen.values_total} values",
         f"waiting for their receipt: {values} values, "
-        f"{describe_bytes(size)} of {describe_bytes(bytes_max)} ({size / bytes_max:.1%})",
+        f"{say_bytes(size)} of {say_bytes(bytes_max)} ({size / bytes_max:.1%})",
     ]
     rows = [
         (
             machine.machine,
             _count(machine.batches, "batch"),
             _count(machine.values, "value"),
-            describe_bytes(machine.size),
-            f"oldest {describe_span(max(0, time.time_ns() - machine.oldest_ns) / 1e9)}",
+            say_bytes(machine.size),
+            f"oldest {say_duration(max(0, time.time_ns() - machine.oldest_ns) / 1e9)}",
         )
         for machine in seen.machines
     ]

@@ -72,19 +72,6 @@ def _count_decimals(value: float) -> int:
     return min(6, max(0, 2 - math.floor(math.log10(abs(value)))))
 
 
-def say_duration(seconds: float) -> str:
-    """Return a duration as people say it: `12 s`, `3 min`, `2 h 5 min`, `3 days`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-    return f"{round(seconds / 86_400)} days"
-
-
 def say_time(timestamp_ns: int) -> str:
     """Return an instant in local time with its zone: `2026-11-23 03:15:02 CET`."""
     local = datetime.fromtimestamp(timestamp_ns // 1_000_000_000, UTC).astimezone()

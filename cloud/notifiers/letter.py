@@ -11,7 +11,6 @@ from cloud.alerts.words import (
     choose_blamed,
     join_words,
     name_tag,
-    say_duration,
     say_number,
     say_pair,
     say_sigma,
@@ -19,6 +18,7 @@ from cloud.alerts.words import (
 )
 from cloud.machines import MachineCard
 from cloud.notifiers import Letter, Occasion
+from models.words import say_duration
 
 SUBJECT_CHARS_MAX = 200
 WORDS_CHARS_MAX = 160

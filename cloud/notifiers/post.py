@@ -1,7 +1,6 @@
 """The post: takes what is due from the notification outbox, writes the letters and sees them delivered."""
 
 import asyncio
-import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +16,7 @@ from cloud.notifiers.outbox import Notification, NotificationOutbox
 from cloud.notifiers.picture import PictureMissing, draw_alert
 from cloud.stores import StoreReader
 from cloud.transactions import RecordsUnavailable
+from models.backoff import choose_delay_s
 
 log = structlog.get_logger()
 
@@ -115,7 +115,7 @@ class Post:
     async def _deliver(self, row: Notification) -> None:
         now_ns = self._clock_ns()
         attempt = row.attempts + 1
-        delay_s = choose_delay_s(attempt, self._backoff_first_s)
+        delay_s = choose_delay_s(attempt, self._backoff_first_s, BACKOFF_S_MAX)
         await asyncio.to_thread(self._outbox.claim, row.id, now_ns + int(delay_s * 1e9))
         try:
             await self._send(row)
@@ -173,9 +173,3 @@ def make_notice(alert: Alert, occasion: Occasion, letter: Letter) -> Notice:
         alert=alert,
         letter=letter,
     )
-
-
-def choose_delay_s(attempt: int, first_s: float = BACKOFF_FIRST_S) -> float:
-    """Return how long to wait after the `attempt`-th try: doubling, bounded, shortened by up to a quarter."""
-    full = min(BACKOFF_S_MAX, first_s * 2.0 ** min(attempt - 1, 30))
-    return full * random.uniform(0.75, 1.0)  # noqa: S311  # spreads the load; guards nothing

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cloud.stores import StoreUnavailable
@@ -121,11 +120,3 @@ def read_version(connection: sqlite3.Connection, path: Path) -> int:
             f"this one knows {SCHEMA_VERSION}): update this installation"
         )
     return version
-
-
-def describe_span(start_ns: int, end_ns: int) -> str:
-    """Return `2026-11-23T02:00:00Z to 2026-11-23T03:00:00Z`."""
-    return " to ".join(
-        datetime.fromtimestamp(instant // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for instant in (start_ns, end_ns)
-    )

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.stores import Measurement, StoredMachine, StoreUnavailable, Table
-from cloud.stores.chunk_file import describe_span, explain_errors, open_for_reading
+from cloud.stores.chunk_file import explain_errors, open_for_reading
 from cloud.stores.columns import ChunkDamaged, Group, decode_chunk
 from cloud.stores.compaction import LEVELS
 from cloud.stores.merging import merge_groups, spread_codes
 from models.telemetry import MachinePath
+from models.words import say_instant
 
 # Without the levels SQLite could not use the order of start_ns in the index.
 _CHUNKS_OF_SPAN = (
@@ -56,7 +57,8 @@ class EmbeddedReader:
                 groups.extend(decode_chunk(blob, wanted))
             except ChunkDamaged as error:
                 raise StoredChunkDamaged(
-                    f"store {self._path}: {measurement} of {machine} from {describe_span(first_ns, last_ns)} "
+                    f"store {self._path}: {measurement} of {machine} from {say_instant(first_ns)} to "
+                    f"{say_instant(last_ns)} "
                     f"is damaged ({error}): restore the file from a backup, or read around this span"
                 ) from error
         cut = [part for group in groups if (part := _cut(group, start_ns, end_ns)) is not None]

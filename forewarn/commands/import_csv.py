@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from forewarn.commands.train import parse_instant
+from models.words import say_instant
 
 PROGRESS_S = 2.0
 
@@ -42,7 +43,7 @@ def import_csv(
         writer.close()
     typer.echo(
         f"{path}: {stored.rows:,} rows with {stored.values:,} values from {file} are stored "
-        f"({csv_files.describe_span(stored.first_ns, stored.last_ns)}, {time.monotonic() - begun:.1f} s)"
+        f"({say_instant(stored.first_ns)} to {say_instant(stored.last_ns)}, {time.monotonic() - begun:.1f} s)"
     )
     if stored.repeats:
         typer.echo(f"  {stored.repeats:,} rows repeat an instant of the file: the last one counts")

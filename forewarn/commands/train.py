@@ -1,7 +1,6 @@
 """`forewarn cloud train`: learn what normal is from what is stored."""
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,11 +8,10 @@ import typer
 
 from models import recordings
 from models.errors import ForewarnError
+from models.words import say_instant
 
 if TYPE_CHECKING:
     from models.anomaly.bundle import Card
-
-NS_PER_S = 1_000_000_000
 
 
 class InstantRejected(ForewarnError):
@@ -85,14 +83,10 @@ def parse_instant(text: str | None) -> int | None:
 
 def describe_card(card: "Card") -> str:
     """Return what a bundle is, for a person."""
-    first, last = (
-        datetime.fromtimestamp(instant / NS_PER_S, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        for instant in (card.first_ns, card.last_ns)
-    )
     limit = card.limit
     lines = [
         f"{card.machine}: {card.rows} rows of {len(card.tags)} tags, one every {card.grid_s:g} s, "
-        f"from {first} to {last} UTC",
+        f"from {say_instant(card.first_ns)} to {say_instant(card.last_ns)}",
         f"  tags: {', '.join(card.tags)}",
     ]
     lines += [f"  left out: {tag} ({reason})" for tag, reason in card.left_out.items()]

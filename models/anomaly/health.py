@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from models.anomaly.features import Matrix
 from models.anomaly.grid import GridRows, count_still_rows, find_gaps, hold_last
 from models.telemetry import quality
+from models.words import say_duration
 
 STILL_FACTOR = 3
 STILL_MARGIN_ROWS = 4
@@ -104,15 +105,6 @@ def _say_standstill(faults: dict[int, str]) -> str:
     reasons = list(faults.values())
     kinds = Counter(reason.split(" for ", maxsplit=1)[0] for reason in reasons)
     return f"{len(reasons)} tags at once: {kinds.most_common(1)[0][0]}"
-
-
-def say_duration(seconds: float) -> str:
-    """Return a duration as people say it: `0.5 s`, `14 s`, `3 min`, `2 h`."""
-    if seconds < 10:
-        return f"{seconds:.3g} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 def name_faults(faults: dict[int, str], tags: Sequence[str]) -> dict[str, str]:

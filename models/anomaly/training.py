@@ -13,8 +13,9 @@ from models.anomaly.detectors import TrainingRejected
 from models.anomaly.detectors.shelf import make_detector
 from models.anomaly.features import plan_windows
 from models.anomaly.grid import GridRows, hold_last, put_on_grid, step_ns
-from models.anomaly.health import learn_health, say_duration
+from models.anomaly.health import learn_health
 from models.anomaly.limits import set_limit
+from models.words import say_duration
 
 TAG_SHARE_MIN = 0.6
 GRID_ROWS_MAX = 20_000_000

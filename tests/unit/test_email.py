@@ -10,7 +10,7 @@ from cloud.alerts.settings import AlertSettings
 from cloud.notifiers import Letter, Notice
 from cloud.notifiers.email import EmailSettings, compose_message
 from cloud.notifiers.outbox import Address
-from cloud.notifiers.post import BACKOFF_S_MAX, choose_delay_s, make_notice
+from cloud.notifiers.post import make_notice
 from cloud.notifiers.shelf import list_addresses
 from models.settings import SettingsError, load_settings
 from tests.unit.alert_rig import make_alert
@@ -109,14 +109,6 @@ def test_two_notifiers_of_one_name_are_refused() -> None:
         list_addresses([one, other])
     named = EmailSettings(**SETTINGS, name="backup", recipients=["b@p.example", "b@p.example"])
     assert list_addresses([one, named]) == [Address("email", "a@p.example"), Address("backup", "b@p.example")]
-
-
-def test_waits_double_up_to_a_bound_and_differ() -> None:
-    """A dead server is asked less and less often, and not by all at one instant."""
-    assert all(3.75 <= choose_delay_s(1) <= 5.0 for _ in range(50))
-    assert all(15.0 <= choose_delay_s(3) <= 20.0 for _ in range(50))
-    assert all(0.75 * BACKOFF_S_MAX <= choose_delay_s(n) <= BACKOFF_S_MAX for n in (9, 100, 100_000))
-    assert len({choose_delay_s(5) for _ in range(20)}) > 1
 
 
 def test_patience_that_can_never_end_is_refused() -> None:

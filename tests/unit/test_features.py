@@ -1,13 +1,12 @@
 """Grid, windows and tag health: what a detector gets to see."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from models.anomaly.features import Windows, compute_features, plan_windows
 from models.anomaly.grid import GridRows, count_still_rows, hold_last, put_on_grid
-from models.anomaly.health import NEVER, TagHealth, check_tags, learn_health, say_duration
+from models.anomaly.health import NEVER, TagHealth, check_tags, learn_health
 from models.telemetry import quality
 
 NAN = float("nan")
@@ -158,11 +157,3 @@ def test_reach_covers_every_fault() -> None:
     health = TagHealth(np.array([0, 40, NEVER]))
     assert health.reach_rows > health.still_rows_max[1]
     assert health.reach_rows < 1_000
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.5, "0.5 s"), (14.2, "14 s"), (180.0, "3 min"), (10_800.0, "3 h")]
-)
-def test_durations_are_said_as_people_say_them(seconds: float, words: str) -> None:
-    """Units that fit the size."""
-    assert say_duration(seconds) == words
