@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -11,16 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from forewarn.demo.programs import find_free_port, is_answering
 from models.link import BrokerSettings
 
 START_S_MAX = 20.0
-
-
-def find_free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def find_program(name: str) -> str:
@@ -43,13 +36,6 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = STAR
         time.sleep(0.02)
 
 
-def answers(port: int) -> bool:
-    """Return whether something accepts TCP connections on `port`."""
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
 class Server:
     """A server program that listens on one port of 127.0.0.1 and can be killed and started again."""
 
@@ -70,7 +56,7 @@ class Server:
         assert self._running is not None
         if self._running.poll() is not None:
             pytest.fail(f"{self._command[0]} ended at once:\n{self._log.read_text(errors='replace')[-2000:]}")
-        return answers(self.port)
+        return is_answering(self.port)
 
     def kill(self) -> None:
         """Kill it (-9), as a power cut would."""

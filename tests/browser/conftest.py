@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.integration.console_rig import PlantRig, seed_plant
+from tests.integration.console_plants import serve_plant
+from tests.integration.console_rig import PlantRig
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +29,15 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlantRig]:
     """Ten minutes of four machines, one of them wearing out, served."""
-    rig = PlantRig(tmp_path_factory.mktemp("plant"))
-    seed_plant(rig, seconds=600, wear_s=120)
-    rig.start()
-    yield rig
-    rig.stop()
+    with serve_plant(tmp_path_factory.mktemp("plant"), seconds=600) as served:
+        yield served
 
 
 @pytest.fixture
 def empty_plant(tmp_path: Path) -> Iterator[PlantRig]:
     """A plant of which nothing is known yet, served."""
-    rig = PlantRig(tmp_path)
-    rig.start()
-    yield rig
-    rig.stop()
+    with serve_plant(tmp_path) as served:
+        yield served
 
 
 class Watched:

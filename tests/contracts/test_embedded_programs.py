@@ -10,18 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud.stores import Block, StoreUnavailable, Table
+from cloud.stores import Block, StoreUnavailable
 from cloud.stores.chunk_reader import EmbeddedReader
 from cloud.stores.embedded import EmbeddedWriter
-from models.telemetry import Frame, MachinePath
+from models.telemetry import MachinePath
+from tests.contracts.embedded_rig import FOREVER, MOTOR, PUMP, ROOT, SECOND, START, make_frame, read_all
 from tests.servers import wait_until
-
-ROOT = Path(__file__).parent.parent.parent
-PUMP = MachinePath("riverside", "hall-1", "water", "pump-7")
-MOTOR = MachinePath("riverside", "hall-1", "water", "motor-3")
-START = 1_795_337_912_000_000_000
-SECOND = 1_000_000_000
-FOREVER = 2**63 - 1
 
 WRITER = f"""
 import sys
@@ -37,21 +31,6 @@ for number in range(int(sys.argv[2]), 10**9):
     writer.write([Block("telemetry", machine, [frame]) for machine in machines])
     print(number, flush=True)
 """
-
-
-def make_frame(first: int, rows: int, tags: str = "ab") -> Frame:
-    """Return rows from the instant `first` on, in seconds after START."""
-    times = [START + (first + row) * SECOND for row in range(rows)]
-    return Frame(times, {tag: [(first + row) / 10 for row in range(rows)] for tag in tags})
-
-
-def read_all(path: Path, machine: MachinePath = PUMP) -> Table:
-    """Return all telemetry of a machine, read afresh."""
-    reader = EmbeddedReader(path)
-    try:
-        return reader.read("telemetry", machine, 0, FOREVER)
-    finally:
-        reader.close()
 
 
 @pytest.mark.parametrize("waited_batches", [1, 40, 150])

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from cloud.console import live
 from cloud.console.shapes import PartHealth
 from cloud.stores import StoreUnavailable
+from tests.integration.console_plants import serve_plant
 from tests.integration.console_rig import (
     COMPRESSOR,
     FAN,
@@ -23,7 +24,6 @@ from tests.integration.console_rig import (
     PlantRig,
     get,
     raise_alert,
-    seed_plant,
     wait_for,
 )
 
@@ -31,20 +31,15 @@ from tests.integration.console_rig import (
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlantRig]:
     """Ten minutes of four machines, served; tests only read it."""
-    rig = PlantRig(tmp_path_factory.mktemp("plant"))
-    seed_plant(rig, seconds=600, wear_s=120)
-    rig.start()
-    yield rig
-    rig.stop()
+    with serve_plant(tmp_path_factory.mktemp("plant"), seconds=600) as served:
+        yield served
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[PlantRig]:
     """An empty plant, served."""
-    rig = PlantRig(tmp_path)
-    rig.start()
-    yield rig
-    rig.stop()
+    with serve_plant(tmp_path) as served:
+        yield served
 
 
 def test_machines_stand_in_the_order_of_attention(seeded: PlantRig) -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from cloud.console.server import ConsoleServer, PortBusy
+from tests.integration.console_plants import serve_plant
 from tests.integration.console_rig import (
     COMPRESSOR,
     HTML,
@@ -19,27 +20,21 @@ from tests.integration.console_rig import (
     PlantRig,
     get,
     raise_alert,
-    seed_plant,
 )
 
 
 @pytest.fixture(scope="module")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlantRig]:
     """Ten minutes of four machines, served; tests only read it."""
-    rig = PlantRig(tmp_path_factory.mktemp("plant"))
-    seed_plant(rig, seconds=600, wear_s=120)
-    rig.start()
-    yield rig
-    rig.stop()
+    with serve_plant(tmp_path_factory.mktemp("plant"), seconds=600) as served:
+        yield served
 
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[PlantRig]:
     """An empty plant, served."""
-    rig = PlantRig(tmp_path)
-    rig.start()
-    yield rig
-    rig.stop()
+    with serve_plant(tmp_path) as served:
+        yield served
 
 
 @pytest.mark.parametrize(
