@@ -25,7 +25,6 @@ from edge.drivers.registers import (
     Block,
     BlockDecoder,
     Limits,
-    Wanted,
     is_bit_table,
     plan_blocks,
     split_block,
@@ -69,10 +68,7 @@ class ModbusDriver:
         self.interval_s: float | None = settings.interval_s
         self._settings = settings
         self._limits = Limits(settings.gap_max, settings.registers_max, settings.bits_max)
-        self._wanted = [
-            Wanted(tag.name, tag.table, tag.address, tag.type, tag.bit, tag.byte_order, tag.scale, tag.offset)
-            for tag in settings.tags
-        ]
+        self._wanted = [tag.want() for tag in settings.tags]
         self._decoders = self._plan()
         self._refused: dict[str, int] = {}
         self._refused_before: dict[str, int] = {}

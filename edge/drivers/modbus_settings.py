@@ -2,23 +2,24 @@
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, ValidationInfo, field_validator, model_validator
 
-from edge.drivers.registers import (
-    ADDRESS_MAX,
-    BITS_MAX,
-    WORDS_MAX,
+from edge.drivers.register_types import (
     ByteOrder,
+    HalfName,
     RegisterType,
-    Table,
     count_words,
-    is_bit_table,
+    is_byte,
+    normalise_marker,
 )
+from edge.drivers.registers import ADDRESS_MAX, BITS_MAX, WORDS_MAX, Table, Wanted, is_bit_table
 from edge.drivers.tags import PathOfMachine, Tags, TagSettings
 from models.settings import Settings
 
 if TYPE_CHECKING:
     from edge.drivers.modbus import ModbusDriver
+
+INVALID_MAX = 16
 
 # The first digit of a register number in a manual names the table: 40001 is the first holding register.
 _CLASSIC_TABLES = {0: "coil", 1: "discrete", 3: "input", 4: "holding"}
@@ -40,16 +41,19 @@ class ModbusTagSettings(TagSettings):
 
     `byte_order` says which byte of the value stands where, A being the most significant: ABCD (as the
     standard has it), CDAB (words swapped), BADC (bytes swapped), DCBA (both). `bit` picks one bit of a
-    register, 0 the lowest.
+    register, 0 the lowest; `byte` says which half of a register an 8-bit value is. `invalid`: raw numbers, or
+    their bit patterns, by which the machine says "no value" (0x8000); NaN and infinities always say so.
     """
 
     table: Table
     address: Annotated[int, AfterValidator(_check_address)]
     type: RegisterType
     bit: int | None = Field(default=None, ge=0, le=15)
+    byte: HalfName | None = None
     byte_order: ByteOrder = "ABCD"
     scale: float = Field(default=1.0, allow_inf_nan=False)
     offset: float = Field(default=0.0, allow_inf_nan=False)
+    invalid: tuple[int | FiniteFloat, ...] = Field(default=(), max_length=INVALID_MAX)
 
     @model_validator(mode="before")
     @classmethod
@@ -59,6 +63,16 @@ class ModbusTagSettings(TagSettings):
             return value
         is_bit = value.get("table") in ("coil", "discrete") or value.get("bit") is not None
         return {**value, "type": "bool"} if is_bit else value
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _is_a_number(cls, kind: Any) -> Any:
+        if isinstance(kind, str) and kind.lower().startswith(("str", "text", "char", "ascii")):
+            raise ValueError(
+                f"{kind} is text, and a tag's value is a number: leave the tag out; a state that the machine "
+                "says in words mostly stands as a number in another register"
+            )
+        return kind
 
     @field_validator("type")
     @classmethod
@@ -82,6 +96,43 @@ class ModbusTagSettings(TagSettings):
         if bit is not None and kind not in (None, "bool"):
             raise ValueError(f"bit goes with type: bool, not with {kind}")
         return bit
+
+    @field_validator("byte")
+    @classmethod
+    def _is_half_a_register(cls, byte: HalfName | None, info: ValidationInfo) -> HalfName | None:
+        kind = info.data.get("type")
+        if byte is not None and kind is not None and not is_byte(kind):
+            raise ValueError(f"byte goes with type: int8 or uint8, not with {kind}")
+        return byte
+
+    @field_validator("byte_order")
+    @classmethod
+    def _has_an_order(cls, order: ByteOrder, info: ValidationInfo) -> ByteOrder:
+        kind = info.data.get("type")
+        if order != "ABCD" and kind is not None and is_byte(kind):
+            raise ValueError(f"{kind} is a single byte: say byte: low or byte: high instead of byte_order")
+        return order
+
+    @field_validator("invalid")
+    @classmethod
+    def _can_stand_there(cls, markers: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        kind = info.data.get("type")
+        return markers if kind is None else tuple(normalise_marker(kind, marker) for marker in markers)
+
+    def want(self) -> Wanted:
+        """Return what to read for this tag."""
+        return Wanted(
+            name=self.name,
+            table=self.table,
+            address=self.address,
+            type=self.type,
+            bit=self.bit,
+            byte_order=self.byte_order,
+            scale=self.scale,
+            offset=self.offset,
+            byte=self.byte or "low",
+            invalid=frozenset(self.invalid),
+        )
 
 
 class ModbusMachineSettings(Settings):

@@ -1,28 +1,31 @@
 """Modbus registers, purely: which blocks to read for the wanted values, and what their words mean."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
-from math import isfinite
+from math import isfinite, nan
 from typing import Literal
 
 import msgspec
 
+from edge.drivers.register_types import (
+    CODES,
+    SHORTENERS,
+    ByteOrder,
+    HalfName,
+    RegisterType,
+    count_words,
+    pick_byte,
+    read_digits,
+)
 from models.telemetry import Value, quality
 
 Table = Literal["holding", "input", "coil", "discrete"]
-RegisterType = Literal["bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"]
-ByteOrder = Literal["ABCD", "DCBA", "BADC", "CDAB"]
 
 ADDRESS_MAX = 65_535
 WORDS_MAX = 125
 BITS_MAX = 2_000
 """What one request may ask for (Modbus Application Protocol 1.1b3, 6.1 and 6.3)."""
-
-_CODES = {
-    "bool": "H", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I",
-    "int64": "q", "uint64": "Q", "float32": "f", "float64": "d",
-}  # fmt: skip
 
 
 def is_bit_table(table: Table) -> bool:
@@ -30,13 +33,8 @@ def is_bit_table(table: Table) -> bool:
     return table in ("coil", "discrete")
 
 
-def count_words(kind: RegisterType) -> int:
-    """Return how many registers a value of this type takes."""
-    return struct.calcsize(">" + _CODES[kind]) // 2
-
-
 class Wanted(msgspec.Struct, frozen=True):
-    """A tag's value in the registers: `value = raw * scale + offset`."""
+    """A tag's value in the registers: `value = raw * scale + offset`; a raw number in `invalid` is none."""
 
     name: str
     table: Table
@@ -46,6 +44,8 @@ class Wanted(msgspec.Struct, frozen=True):
     byte_order: ByteOrder = "ABCD"
     scale: float = 1.0
     offset: float = 0.0
+    byte: HalfName = "low"
+    invalid: frozenset[float] = frozenset()
 
     @property
     def end(self) -> int:
@@ -145,14 +145,14 @@ class _Group(msgspec.Struct, frozen=True):
 
     layout: struct.Struct
     swapped: bool
-    is_float32: bool
+    shorten: Callable[[Sequence[float]], list[float]] | None
     plain: bool
     slots: tuple[tuple[Wanted, ...], ...]
 
     def decode_into(self, values: dict[str, Value], octets: bytes) -> None:
         numbers: Sequence[float] = self.layout.unpack(octets)
-        if self.is_float32:
-            numbers = shorten_float32(numbers)
+        if self.shorten is not None:
+            numbers = self.shorten(numbers)
         if self.plain:
             values.update(zip((slot[0].name for slot in self.slots), map(float, numbers), strict=True))
             return
@@ -162,12 +162,16 @@ class _Group(msgspec.Struct, frozen=True):
 
 
 def _pick(value: Wanted, number: float) -> float:
-    """Return the raw number, or for a bool the bit it stands for."""
-    if value.type != "bool":
-        return number
-    if value.bit is None:
-        return 1.0 if number else 0.0
-    return float(int(number) >> value.bit & 1)
+    """Return the raw number, or the bit, the byte or the digits in it; NaN where it says "no value"."""
+    if value.type == "bool":
+        if value.bit is None:
+            return 1.0 if number else 0.0
+        return float(int(number) >> value.bit & 1)
+    if value.type in ("int8", "uint8"):
+        number = pick_byte(value.type, value.byte, int(number))
+    elif value.type in ("bcd16", "bcd32"):
+        number = read_digits(int(number))
+    return nan if number in value.invalid else number
 
 
 def _apply_scale(value: Wanted, number: float) -> float:
@@ -184,28 +188,6 @@ def _refuse_what_is_no_number(values: dict[str, Value]) -> Reading:
             kept[name] = None
             bad[name] = quality.BAD_SENSOR_FAILURE
     return Reading(kept, bad)
-
-
-def shorten_float32(numbers: Sequence[float]) -> list[float]:
-    """Return, for each float32, the double whose text is the shortest that gives the same float32 again.
-
-    12.3 in a float32 register is 12.300000190734863 as a double; seven digits nearly always say the same
-    float32, nine always do (IEEE 754). The check packs the whole column at once.
-    """
-    layout = f"<{len(numbers)}f"
-    short = [float(text) for text in ("%.7g " * len(numbers) % tuple(numbers)).split()]
-    if struct.pack(layout, *short) == struct.pack(layout, *numbers):
-        return short
-    return [_shorten_one(number) for number in numbers]
-
-
-def _shorten_one(number: float) -> float:
-    exact = struct.pack("<f", number)
-    for digits in (7, 8):
-        short = float(f"{number:.{digits}g}")
-        if struct.pack("<f", short) == exact:
-            return short
-    return float(f"{number:.9g}")
 
 
 def _group_values(block: Block) -> list[_Group]:
@@ -244,17 +226,19 @@ def _separate_overlapping(values: Sequence[Wanted]) -> list[list[list[Wanted]]]:
 def _lay_out(block: Block, kind: RegisterType, order: ByteOrder, layer: list[list[Wanted]]) -> _Group:
     codes, at = [">" if order in ("ABCD", "BADC") else "<"], block.address
     for slot in layer:
-        codes.append(f"{2 * (slot[0].address - at)}x{_CODES[kind]}")
+        codes.append(f"{2 * (slot[0].address - at)}x{CODES[kind]}")
         at = slot[0].end
     codes.append(f"{2 * (block.address + block.count - at)}x")
     return _Group(
         layout=struct.Struct("".join(codes)),
         swapped=order in ("BADC", "CDAB"),
-        is_float32=kind == "float32",
-        plain=kind != "bool" and all(len(slot) == 1 and _is_plain(slot[0]) for slot in layer),
+        shorten=SHORTENERS.get(kind),
+        plain=all(len(slot) == 1 and _is_plain(slot[0]) for slot in layer),
         slots=tuple(tuple(slot) for slot in layer),
     )
 
 
 def _is_plain(value: Wanted) -> bool:
-    return value.scale == 1.0 and value.offset == 0.0
+    """Return whether the unpacked number is the value."""
+    picked = value.type in ("bool", "int8", "uint8", "bcd16", "bcd32")
+    return not picked and not value.invalid and value.scale == 1.0 and value.offset == 0.0

@@ -7,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.drivers.register_types import RegisterType, count_words
 from edge.drivers.registers import (
     Limits,
-    RegisterType,
     Table,
     Wanted,
-    count_words,
     is_bit_table,
     plan_blocks,
     split_block,

@@ -7,19 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.drivers.register_types import ByteOrder, RegisterType, shorten_float32
 from edge.drivers.registers import (
     BlockDecoder,
-    ByteOrder,
     Limits,
     Reading,
-    RegisterType,
     Wanted,
     plan_blocks,
-    shorten_float32,
 )
 from models.telemetry import quality
 
 CODES = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"}
+ORDERS: list[ByteOrder] = ["ABCD", "CDAB", "BADC", "DCBA"]
 
 
 def decode(words: list[int], *wanted: Wanted) -> Reading:
@@ -27,6 +26,16 @@ def decode(words: list[int], *wanted: Wanted) -> Reading:
     (block,) = plan_blocks(wanted, Limits(gap_max=125))
     assert block.count == len(words)
     return BlockDecoder(block).decode(words)
+
+
+def spread(octets: bytes, order: ByteOrder) -> list[int]:
+    """Put a number's bytes, the most significant first, into registers the way `order` names."""
+    words = [octets[at : at + 2] for at in range(0, len(octets), 2)]
+    if order in ("CDAB", "DCBA"):
+        words.reverse()
+    if order in ("BADC", "DCBA"):
+        words = [word[::-1] for word in words]
+    return [int.from_bytes(word, "big") for word in words]
 
 
 def decode_one(words: list[int], kind: RegisterType, order: ByteOrder = "ABCD", **more: Any) -> Any:
@@ -67,7 +76,7 @@ def test_a_single_register_knows_only_swapped_bytes(order: ByteOrder, word: int)
     assert decode_one([word], "uint16", order) == 258.0
 
 
-@given(st.data(), st.sampled_from(sorted(CODES)), st.sampled_from(["ABCD", "CDAB", "BADC", "DCBA"]))
+@given(st.data(), st.sampled_from(sorted(CODES)), st.sampled_from(ORDERS))
 def test_whole_numbers_come_back(data: st.DataObject, kind: RegisterType, order: ByteOrder) -> None:
     """Any number of any type, put into registers by hand in any order, is read again."""
     size = struct.calcsize(CODES[kind])
@@ -75,13 +84,7 @@ def test_whole_numbers_come_back(data: st.DataObject, kind: RegisterType, order:
         (0, 2 ** (8 * size)) if kind.startswith("u") else (-(2 ** (8 * size - 1)), 2 ** (8 * size - 1))
     )
     number = data.draw(st.integers(low, high - 1))
-    octets = struct.pack(">" + CODES[kind], number)
-    words = [octets[at : at + 2] for at in range(0, size, 2)]
-    if order in ("CDAB", "DCBA"):
-        words.reverse()
-    if order in ("BADC", "DCBA"):
-        words = [word[::-1] for word in words]
-    assert decode_one([int.from_bytes(word, "big") for word in words], kind, order) == float(number)
+    assert decode_one(spread(struct.pack(">" + CODES[kind], number), order), kind, order) == float(number)
 
 
 def test_scale_and_offset_turn_the_raw_number_into_the_value() -> None:
