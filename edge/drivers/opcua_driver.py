@@ -1,6 +1,7 @@
 """Follows a machine's tags on an OPC UA server: finds their nodes, passes on what is new as frames."""
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from time import monotonic, time_ns
 
 import structlog
@@ -10,8 +11,10 @@ from edge.drivers.browsing import list_variables
 from edge.drivers.columns import Observation, RepeatFilter, gather_frames
 from edge.drivers.news import News
 from edge.drivers.node_ids import NamespaceMissing, Node, find_namespace, find_nearest
-from edge.drivers.opcua import OpcuaSession
+from edge.drivers.opcua import NODES_PER_CALL_MAX, OpcuaSession
+from edge.drivers.opcua_nodes import browse
 from edge.drivers.opcua_settings import OpcuaMachineSettings
+from edge.drivers.opcua_subscription import OpcuaSubscription
 from edge.drivers.probing import ProbeClock
 from models.telemetry import Frame, quality
 
@@ -32,6 +35,8 @@ class OpcuaDriver:
         self.interval_s: float | None = settings.interval_s if settings.mode == "poll" else None
         self._settings = settings
         self._session: OpcuaSession | None = None
+        self._subscription: OpcuaSubscription | None = None
+        self._nodes_per_call = NODES_PER_CALL_MAX
         self._news = News()
         self._repeats = RepeatFilter()
         self._pending: list[Observation] = []
@@ -42,7 +47,7 @@ class OpcuaDriver:
     async def connect(self) -> None:
         """Open a session, find the nodes, begin the subscription; raise `NotConnected` with the reason."""
         await self.close()
-        self._session = session = OpcuaSession(self._settings)
+        self._session = session = OpcuaSession(self._settings, self._nodes_per_call)
         await session.open()
         lost = self._resolve(session)
         self._pending = [(name, time_ns(), None, quality.BAD_NODE_ID_UNKNOWN) for name in lost]
@@ -51,8 +56,9 @@ class OpcuaDriver:
         await self._explain_lost(session, lost)
         if self.interval_s is None:
             self._news = News()
-            await session.subscribe(self._news)
-            await self._watch(session, [name for name, *_ in first])
+            self._subscription = subscription = OpcuaSubscription(session, self._settings, self._news)
+            await subscription.create()
+            await self._watch(subscription, [name for name, *_ in first])
 
     async def read(self) -> list[Frame]:
         """Return what is new, with the server's own timestamps; raise `NotConnected` once it is gone."""
@@ -60,7 +66,8 @@ class OpcuaDriver:
         if session is None:
             raise NotConnected(f"there is no connection to the OPC UA server at {self._settings.url}")
         session.check_open()
-        fresh = await self._follow(session) if self.interval_s is None else await session.read()
+        following = self._subscription
+        fresh = await session.read() if following is None else await self._follow(following)
         pending, self._pending = self._pending, []
         observations = pending + fresh
         self._name_what_is_no_number(observations)
@@ -68,8 +75,10 @@ class OpcuaDriver:
 
     async def close(self) -> None:
         """End the session, if there is one."""
-        session, self._session = self._session, None
+        session, self._session, self._subscription = self._session, None, None
         if session is not None:
+            # What the server once refused as too much it would refuse again.
+            self._nodes_per_call = session.nodes_per_call
             await session.close()
 
     def _resolve(self, session: OpcuaSession) -> dict[str, str]:
@@ -97,26 +106,26 @@ class OpcuaDriver:
         fresh = [tag for tag in self._settings.tags if (tag.name, "node_not_found") not in self._said]
         if not any(tag.name in lost for tag in fresh):
             return
-        existing = await list_variables(session.browse, session.namespaces)
+        existing = await list_variables(partial(browse, session), session.namespaces)
         for tag in fresh:
             if tag.name in lost:
                 near = find_nearest(tag.node_id, existing)
                 mend = f"did you mean {' or '.join(near)}?" if near else "nothing there looks like it"
                 self._say_once(tag.name, "node_not_found", f"{tag.node_id}: {lost[tag.name]}; {mend}")
 
-    async def _follow(self, session: OpcuaSession) -> list[Observation]:
+    async def _follow(self, subscription: OpcuaSubscription) -> list[Observation]:
         """Wait for the subscription's next news; now and then ask again for what was refused."""
         if self._probes.is_due(monotonic()):
-            await self._watch(session, self._unwatched)
-        await self._news.wait(0 if self._pending else self._settings.interval_s, session.silence_s_max)
+            await self._watch(subscription, self._unwatched)
+        await self._news.wait(0 if self._pending else self._settings.interval_s, subscription.silence_s_max)
         losses = self._news.take_losses()
         if losses:
             log.warning("values_lost", machine=str(self._settings.path), **losses)
         return self._news.take()
 
-    async def _watch(self, session: OpcuaSession, names: Sequence[str]) -> None:
+    async def _watch(self, subscription: OpcuaSubscription, names: Sequence[str]) -> None:
         """Subscribe to tags; what the server refuses comes back as bad, and is tried again later."""
-        refused = await session.watch(names)
+        refused = await subscription.watch(names)
         self._pending += [(name, time_ns(), None, code) for name, code in refused.items()]
         self._unwatched = list(refused)
         now_s = monotonic()

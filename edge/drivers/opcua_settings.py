@@ -49,22 +49,15 @@ class OpcuaSecuritySettings(Settings):
     server_certificate: ConfigPath
 
 
-class OpcuaMachineSettings(Settings):
-    """A machine behind an OPC UA server: by subscription (the server tells of changes) or by polling."""
+class OpcuaServerSettings(Settings):
+    """How to reach an OPC UA server and get in."""
 
-    kind: Literal["opcua"]
-    path: PathOfMachine
     url: Annotated[str, AfterValidator(_check_url)]
-    mode: Literal["subscription", "poll"] = "subscription"
-    interval_s: float = Field(default=1.0, ge=0.01, le=3600)
     timeout_s: float = Field(default=4.0, ge=0.1, le=60)
-    report: Literal["updates", "changes"] = "updates"
-    queue_max: int = Field(default=100, ge=1, le=10_000)
     user: str | None = None
     password: Secret | None = None
     security: OpcuaSecuritySettings | None = None
     allow_insecure: bool = Field(default=False, validate_default=True)
-    tags: Tags[OpcuaTagSettings]
 
     @field_validator("password")
     @classmethod
@@ -85,6 +78,18 @@ class OpcuaMachineSettings(Settings):
                 "or say allow_insecure: true where the network is closed"
             )
         return allowed
+
+
+class OpcuaMachineSettings(OpcuaServerSettings):
+    """A machine behind an OPC UA server: by subscription (the server tells of changes) or by polling."""
+
+    kind: Literal["opcua"]
+    path: PathOfMachine
+    mode: Literal["subscription", "poll"] = "subscription"
+    interval_s: float = Field(default=1.0, ge=0.01, le=3600)
+    report: Literal["updates", "changes"] = "updates"
+    queue_max: int = Field(default=100, ge=1, le=10_000)
+    tags: Tags[OpcuaTagSettings]
 
     def build(self) -> "OpcuaDriver":
         """Return the driver, not yet connected."""

@@ -1,0 +1,65 @@
+"""OPC UA servers that take less at a time than they are asked for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from asyncua import ua
+from asyncua.common.utils import ServiceError
+from asyncua.server.internal_session import InternalSession
+
+from tests.integration.drivers_rig import OpcuaRig
+from tests.integration.opcua_rig import build
+from tests.servers import find_free_port
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[OpcuaRig]:
+    """One server for the tests of this file."""
+    rig = OpcuaRig(find_free_port())
+    await rig.start()
+    yield rig
+    await rig.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def rig(shared: OpcuaRig) -> AsyncIterator[OpcuaRig]:
+    """The shared server, with nothing of a former test on it."""
+    yield shared
+    await shared.clear()
+
+
+@pytest.mark.parametrize("mode", ["poll", "subscription"])
+async def test_a_server_that_takes_fewer_nodes_is_asked_for_fewer(
+    rig: OpcuaRig, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server refuses more than 3 nodes in a call without having said so: smaller calls, remembered."""
+    asked: list[int] = []
+    read = InternalSession.read
+
+    async def refuse_many(session: InternalSession, wish: ua.ReadParameters) -> Any:
+        nodes = [one for one in wish.NodesToRead or [] if one.NodeId.NamespaceIndex]
+        asked.extend([len(nodes)] if nodes else [])
+        if len(nodes) > 3:
+            raise ServiceError(ua.StatusCodes.BadTooManyOperations)
+        return await read(session, wish)
+
+    monkeypatch.setattr(InternalSession, "read", refuse_many)
+    await rig.add({f"t{at}": float(at) for at in range(10)})
+    driver = build(rig, {f"t{at}": f"t{at}" for at in range(10)}, mode=mode)
+    await driver.connect()
+    assert asked == [10, 5, 2, 2, 2, 2, 2]
+    told: dict[str, Any] = {}
+    async with asyncio.timeout(15):
+        while len(told) < 10:
+            for frame in await driver.read():
+                told |= {tag: column[-1] for tag, column in frame.values.items()}
+    assert told == {f"t{at}": float(at) for at in range(10)}
+    asked.clear()
+    await driver.connect()
+    assert asked == [2, 2, 2, 2, 2]
+    await driver.close()
