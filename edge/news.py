@@ -25,6 +25,27 @@ TROUBLE_MENDS: dict[Trouble, tuple[str, str]] = {
 log = structlog.get_logger()
 
 
+class Outage:
+    """Says once that something fails and why, and once that it works again and for how long it did not."""
+
+    def __init__(self, failing: str, working: str) -> None:
+        self._failing = failing
+        self._working = working
+        self._since: float | None = None
+
+    def begin(self, now: float, reason: str, **facts: str) -> None:
+        """It fails; from the second time on nothing is said."""
+        if self._since is None:
+            self._since = now
+            log.warning(self._failing, reason=reason, **facts)
+
+    def end(self, now: float) -> None:
+        """It works."""
+        if self._since is not None:
+            log.info(self._working, after=say_duration(now - self._since))
+            self._since = None
+
+
 class LinkNews:
     """`describe_keeping` says what the outbox holds and, once `is_room_known`, for how long there is room."""
 

@@ -1,5 +1,6 @@
 """The outbox's file: locked against a second process, checked when it is opened, set aside when broken."""
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -12,12 +13,14 @@ from typing import IO
 import msgspec
 import structlog
 
+from edge.outbox_room import bound_files
 from models.errors import ForewarnError
 
 APPLICATION_ID = 0x464F5257  # "FORW": tells our file from any other SQLite file
 SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 10.0
-_CORRUPT, _NOT_A_DATABASE = 11, 26  # sqlite3.h
+_CORRUPT, _FULL, _NOT_A_DATABASE = 11, 13, 26  # sqlite3.h
+_IOERR_SHMSIZE = 4874  # what a full disk is called while the log's index is made
 
 _SCHEMA = """
 CREATE TABLE identity (gateway TEXT NOT NULL, epoch TEXT NOT NULL, created_ns INTEGER NOT NULL) STRICT;
@@ -44,6 +47,10 @@ class OutboxBusy(ForewarnError):
 
 class OutboxUnavailable(ForewarnError):
     """The disk does not take or give anything now: keep what you have, wait, repeat."""
+
+
+class OutboxFull(OutboxUnavailable):
+    """There is no room: like `OutboxUnavailable`; deleting makes room."""
 
 
 class OutboxCorrupt(ForewarnError):
@@ -85,21 +92,23 @@ def lock(path: Path) -> IO[str]:
         ) from error
     held.seek(0)
     held.truncate()
-    held.write(str(os.getpid()))
-    held.flush()
+    with suppress(OSError):  # on a full disk: the lock is what counts, the number only helps a person
+        held.write(str(os.getpid()))
+        held.flush()
     return held
 
 
-def open_file(path: Path, gateway: str) -> tuple[sqlite3.Connection, Identity]:
+def open_file(path: Path, gateway: str, bytes_max: int) -> tuple[sqlite3.Connection, Identity]:
     """Return the outbox at `path`, made anew where there is none or none that can be read.
 
-    Raises `OutboxForeign` when it holds values of another gateway, `OutboxUnavailable` when the disk fails.
+    Raises `OutboxForeign` when it holds values of another gateway, `OutboxUnavailable` when the disk fails,
+    `OutboxFull` among them when it is full.
     """
     try:
         reason = _find_fault(path)
         if reason is not None:
             _set_aside(path, reason)
-        connection = _connect(path)
+        connection = _connect(path, bytes_max)
         if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             _create(connection, gateway)
         identity = Identity(*connection.execute("SELECT gateway, epoch FROM identity").fetchone())
@@ -108,7 +117,8 @@ def open_file(path: Path, gateway: str) -> tuple[sqlite3.Connection, Identity]:
         waiting = connection.execute("SELECT count(*) FROM batches").fetchone()[0]
         connection.close()
     except (sqlite3.Error, OSError) as error:
-        raise OutboxUnavailable(
+        kind = OutboxFull if _is_full(error) else OutboxUnavailable
+        raise kind(
             f"{path}: cannot be opened ({error}): check the disk, its free space and the file's owner"
         ) from error
     if waiting:
@@ -117,7 +127,7 @@ def open_file(path: Path, gateway: str) -> tuple[sqlite3.Connection, Identity]:
             "set gateway back until they are delivered, or give the new gateway an outbox.path of its own"
         )
     _set_aside(path, f"it belongs to gateway {identity.gateway} and nothing waits in it")
-    return open_file(path, gateway)
+    return open_file(path, gateway, bytes_max)
 
 
 def translate(error: sqlite3.Error, path: Path) -> ForewarnError:
@@ -126,15 +136,17 @@ def translate(error: sqlite3.Error, path: Path) -> ForewarnError:
         return OutboxCorrupt(
             f"{path} is damaged ({error}): start the agent again; it sets the file aside and begins anew"
         )
+    if _is_full(error):
+        return OutboxFull(f"{path}: {error}: make room on the disk; values go on by themselves then")
     return OutboxUnavailable(f"{path}: {error}: check the disk and its free space")
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, bytes_max: int) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode=WAL")
     # With NORMAL a power cut takes what was "saved" since the last checkpoint.
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA journal_size_limit=67108864")
+    bound_files(connection, bytes_max)
     return connection
 
 
@@ -172,6 +184,12 @@ def _find_fault(path: Path) -> str | None:
     finally:
         connection.close()
     return None if found == 1 else "it has no identity"
+
+
+def _is_full(error: sqlite3.Error | OSError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOSPC
+    return getattr(error, "sqlite_errorcode", None) in (_FULL, _IOERR_SHMSIZE)
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

@@ -9,7 +9,7 @@ from functools import partial
 import structlog
 
 from edge.inbox import Inbox
-from edge.news import LinkNews
+from edge.news import LinkNews, Outage
 from edge.outbox import Put, StoredBatch
 from edge.outbox_file import OutboxUnavailable
 from edge.outbox_thread import OutboxThread
@@ -72,6 +72,8 @@ class Publisher:
         self._batch_topics: dict[str, str] = {}
         self._oversized: asyncio.Queue[int] = asyncio.Queue()
         self._awaited: dict[int, asyncio.Future[int]] = {}
+        self._reading = Outage("outbox_unreadable", "outbox_readable")
+        self._releasing = Outage("outbox_release_waits", "outbox_release_goes_on")
 
     async def run(self) -> None:
         """Publish for ever; raise `LinkDied` when the link's thread is gone."""
@@ -237,9 +239,10 @@ class Publisher:
                 )
             except OutboxUnavailable as error:
                 self._sending.add_fetched([], complete=False)
-                log.warning("outbox_unreadable", reason=str(error))
+                self._reading.begin(self._loop.time(), str(error))
                 await asyncio.sleep(RETRY_S)
                 continue
+            self._reading.end(self._loop.time())
             self._sending.add_fetched(found, complete=complete)
             self._pump()
 
@@ -250,7 +253,7 @@ class Publisher:
             try:
                 put = await self._outbox.recut(sequence)
             except OutboxUnavailable as error:
-                log.warning("outbox_unwritable", reason=str(error))
+                self._releasing.begin(self._loop.time(), str(error))
                 await asyncio.sleep(RETRY_S)
                 self._oversized.put_nowait(sequence)
             else:
@@ -264,9 +267,13 @@ class Publisher:
             try:
                 await self.release_receipted()
             except OutboxUnavailable as error:
-                log.warning("outbox_unwritable", reason=str(error))
+                self._releasing.begin(
+                    self._loop.time(), str(error), keeping="what is delivered stays in the outbox meanwhile"
+                )
                 self._released.set()
                 await asyncio.sleep(RETRY_S)
+            else:
+                self._releasing.end(self._loop.time())
 
     async def _end_link(self) -> None:
         link, self._link = self._link, None

@@ -218,7 +218,7 @@ def test_it_can_be_looked_into_while_in_use(path: Path, outbox: Outbox) -> None:
 
 def test_commits_are_made_for_power_cuts(outbox: Outbox) -> None:
     """Write-ahead log with a sync at every commit: NORMAL would lose the last commits to a power cut."""
-    ask = outbox._connection.execute
+    ask = outbox._tables.connection.execute
     assert ask("PRAGMA journal_mode").fetchone() == ("wal",)
     assert ask("PRAGMA synchronous").fetchone() == (2,)
 
