@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forewarn.commands.edge_plan import plan
+
 if TYPE_CHECKING:
     from edge.settings import EdgeSettings
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 outbox_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(outbox_app, name="outbox")
+app.command("plan")(plan)
 
 SettingsFile = Annotated[Path, typer.Argument(metavar="FILE", help="the settings, edge.yaml")]
 
