@@ -12,7 +12,7 @@ from forewarn.commands.train import describe_card, limit_threads
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 TableFile = Annotated[
-    Path, typer.Argument(metavar="FILE.csv", help="A time column first, then one column per tag.")
+    Path, typer.Argument(metavar="FILE.csv", help="A column of times (timestamp), and one per tag.")
 ]
 BundleFolder = Annotated[Path, typer.Option("--bundle", metavar="DIR", help="The folder of the bundle.")]
 
