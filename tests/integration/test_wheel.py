@@ -20,8 +20,19 @@ def list_tracked(*folders: str) -> set[str]:
 def test_the_wheel_is_whole(tmp_path: Path) -> None:
     """Templates, scripts, styles and configs are inside, where the code looks for them; tests are not."""
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "."]
-        + ["--no-index", "--wheel-dir", str(tmp_path)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--no-build-isolation",
+            ".",
+            "--no-index",
+            "--wheel-dir",
+            str(tmp_path),
+        ],
         cwd=ROOT,
         check=True,
         capture_output=True,
