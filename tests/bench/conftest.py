@@ -82,7 +82,8 @@ def make_page(load: float) -> str:
     parts = [preface]
     for name, texts in printed.items():
         purpose = importlib.import_module(f"tests.bench.{name}").__doc__ or name
-        parts.append(f"## {purpose.splitlines()[0].rstrip('.')}\n\n```\n" + "\n\n".join(texts) + "\n```\n")
+        lines = [line.rstrip() for line in "\n\n".join(texts).splitlines()]
+        parts.append(f"## {purpose.splitlines()[0].rstrip('.')}\n\n```\n" + "\n".join(lines) + "\n```\n")
     return "\n".join(parts)
 
 
