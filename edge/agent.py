@@ -54,7 +54,15 @@ class Agent:
     async def _open_outbox(self) -> OutboxThread:
         chosen = self._settings.outbox
         outbox = OutboxThread(
-            Outbox(chosen.path, self._settings.gateway, chosen.bytes_max, chosen.payload_bytes_max)
+            Outbox(
+                chosen.path,
+                self._settings.gateway,
+                chosen.bytes_max,
+                chosen.payload_bytes_max,
+                age_max_s=chosen.age_max_s,
+                when_full=chosen.when_full,
+            ),
+            self._collector.gate,
         )
         try:
             await outbox.open()

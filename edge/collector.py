@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 
+from edge.polling_gate import PollingGate
 from models.telemetry import Frame, MachinePath
 
 VALUES_PENDING_MAX = 1_000_000
@@ -16,6 +17,7 @@ class Collector:
     def __init__(self, values_pending_max: int = VALUES_PENDING_MAX) -> None:
         self.values_pending_max = values_pending_max
         self.values_dropped_total = 0
+        self.gate = PollingGate()
         self.crowded = asyncio.Event()
         """Set when it is half full: flush before the time."""
         self._pending: deque[Pending] = deque()

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
-from edge.outbox_file import Identity, OutboxFull, lock, open_file
+from edge.outbox_file import Identity, OutboxAtCap, OutboxFull, lock, open_file
 from edge.outbox_room import Ballast, count_pages
 from edge.outbox_tables import OutboxTables, Row
 from edge.packing import pack
@@ -21,11 +21,13 @@ from models.telemetry import (
     decode_batch,
     encode_batch,
 )
+from models.words import say_duration
 
 SEQUENCE_DIGITS_MAX = 16
 RELEASED_AT_ONCE_MAX = 32  # on a full disk
 
-__all__ = ["Outbox", "OutboxTotals", "Put", "StoredBatch"]
+WhenFull = Literal["drop_oldest", "stop_polling"]
+__all__ = ["Outbox", "OutboxTotals", "Put", "StoredBatch", "WhenFull"]
 
 
 class Outbox:
@@ -33,15 +35,25 @@ class Outbox:
 
     `put` and `release` return after the commit is on the disk. Errors: `OutboxUnavailable` (what was not
     committed is as it was: repeat), `OutboxCorrupt` (end the program).
+    `when_full`: let the oldest go, or raise `OutboxAtCap`. Without `age_max_s` nothing is ever too old.
     """
 
     def __init__(
-        self, path: Path, gateway: str, bytes_max: int, payload_bytes_max: int = PAYLOAD_BYTES_MAX
+        self,
+        path: Path,
+        gateway: str,
+        bytes_max: int,
+        payload_bytes_max: int = PAYLOAD_BYTES_MAX,
+        *,
+        age_max_s: float | None = None,
+        when_full: WhenFull = "drop_oldest",
     ) -> None:
         self.path = path
         self.gateway = gateway
         self.bytes_max = bytes_max
         self.payload_bytes_max = payload_bytes_max
+        self.age_max_s = age_max_s
+        self.when_full = when_full
         self._ballast = Ballast(path)
         self._lock_file: IO[str] | None = None
         self._sequence_last = self._values_total = self._waiting_values = self.waiting_bytes = 0
@@ -85,10 +97,10 @@ class Outbox:
                 rows.append((sequence, str(machine), counted, len(payload), now_ns, payload))
         self._look_for_room(row[3] for row in rows)
         try:
-            dropped = self._commit(rows, sequence, values)
+            dropped = self._commit(rows, sequence, values, now_ns)
         except OutboxFull:
             self._tables.fold_log()  # a log that begins anew may need no more room
-            dropped = self._commit(rows, sequence, values)
+            dropped = self._commit(rows, sequence, values, now_ns)
         if not self._ballast.is_stowed:
             self._tables.fold_log()
         return Put([StoredBatch(row[0], row[1], row[5]) for row in rows], dropped)
@@ -164,12 +176,12 @@ class Outbox:
             dropped=self._dropped,
         )
 
-    def _commit(self, rows: list[Row], sequence: int, values: int) -> list[DroppedRange]:
-        """Write the rows, and delete what must go for them; return what went."""
+    def _commit(self, rows: list[Row], sequence: int, values: int, now_ns: int) -> list[DroppedRange]:
+        """Write the rows, and delete what is too old and what must go for them; return what went."""
         added_bytes = sum(row[3] for row in rows)
         with self._tables.transaction():
             self._tables.insert(rows, sequence, values)
-            dropped = self._choose_oldest(self.waiting_bytes + added_bytes - self.bytes_max)
+            dropped = self._choose_oldest(self.waiting_bytes + added_bytes - self.bytes_max, now_ns)
             known = add_dropped(self._dropped, dropped) if dropped else self._dropped
             _, gone_values, gone_bytes = self._tables.delete((gone.first, gone.last) for gone in dropped)
             if dropped:
@@ -204,14 +216,26 @@ class Outbox:
             (part, encode(part, sequence + offset)) for offset, (part, _) in enumerate(packed[1:], 1)
         ]
 
-    def _choose_oldest(self, excess_bytes: int) -> list[DroppedRange]:
-        """Return the oldest batches that together free `excess_bytes`."""
-        if excess_bytes <= 0:
+    def _choose_oldest(self, excess_bytes: int, now_ns: int) -> list[DroppedRange]:
+        """Return what is too old, and after it the oldest batches until `excess_bytes` are free."""
+        if excess_bytes <= 0 and self.age_max_s is None:
             return []
-        reason = f"the outbox was full ({self.bytes_max} bytes)"
+        # One nanosecond before 1970 is older than any batch.
+        oldest_ns = -1 if self.age_max_s is None else now_ns - int(self.age_max_s * 1e9)
         ranges: list[DroppedRange] = []
-        for sequence, values, size, _ in self._tables.list_sizes():
-            if excess_bytes <= 0:
+        for sequence, values, size, created_ns in self._tables.list_sizes():
+            if created_ns < oldest_ns:
+                reason = f"older than outbox.age_max_s ({say_duration(self.age_max_s or 0)})"
+            elif excess_bytes > 0:
+                reason = f"the outbox was full ({self.bytes_max} bytes)"
+                if self.when_full == "stop_polling":
+                    if not self.waiting_bytes:
+                        break  # one flush that is larger than the cap would else wait for ever
+                    raise OutboxAtCap(
+                        f"{reason}, and outbox.when_full is stop_polling: bring broker and cloud back, "
+                        "or raise outbox.bytes_max"
+                    )
+            else:
                 break
             excess_bytes -= size
             extend_dropped(ranges, DroppedRange(sequence, sequence, values, reason))

@@ -53,6 +53,10 @@ class OutboxFull(OutboxUnavailable):
     """There is no room: like `OutboxUnavailable`; deleting makes room."""
 
 
+class OutboxAtCap(OutboxUnavailable):
+    """The outbox holds what it may, and shall not give up older values: stop polling, wait, repeat."""
+
+
 class OutboxCorrupt(ForewarnError):
     """The file is damaged: end the program; the next start sets the file aside and begins a fresh one."""
 

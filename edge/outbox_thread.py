@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from edge.outbox import Outbox, OutboxTotals, Put, StoredBatch
-from edge.outbox_file import Identity
+from edge.outbox_file import Identity, OutboxAtCap
 from edge.packing import merge_frames
+from edge.polling_gate import PollingGate
 from models.telemetry import Frame, MachinePath
 
 Result = TypeVar("Result")
@@ -16,10 +17,11 @@ Ranges = Sequence[tuple[int, int]]
 
 
 class OutboxThread:
-    """`Outbox`, awaited. The errors are the same."""
+    """`Outbox`, awaited. The errors are the same. `gate` is closed while it takes nothing more."""
 
-    def __init__(self, outbox: Outbox) -> None:
+    def __init__(self, outbox: Outbox, gate: PollingGate | None = None) -> None:
         self._outbox = outbox
+        self._gate = gate or PollingGate()
         self._thread = ThreadPoolExecutor(1, "outbox")
 
     @property
@@ -48,7 +50,13 @@ class OutboxThread:
             merged = [(machine, merge_frames(frames)) for machine, frames in flush]
             return self._outbox.put(merged, time.time_ns())
 
-        return await self._call(put)
+        try:
+            done = await self._call(put)
+        except OutboxAtCap as error:
+            self._gate.close(str(error))
+            raise
+        self._gate.review(self.waiting_bytes, self.bytes_max)
+        return done
 
     async def read(self, ranges: Ranges, count_max: int, bytes_max: int) -> tuple[list[StoredBatch], bool]:
         """See `Outbox.read`."""
@@ -69,7 +77,9 @@ class OutboxThread:
 
     async def release(self, receipted: Ranges) -> int:
         """See `Outbox.release`."""
-        return await self._call(lambda: self._outbox.release(receipted))
+        count = await self._call(lambda: self._outbox.release(receipted))
+        self._gate.review(self.waiting_bytes, self.bytes_max)
+        return count
 
     async def totals(self) -> OutboxTotals:
         """See `Outbox.totals`."""

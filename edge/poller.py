@@ -12,6 +12,7 @@ from edge.clock import Timeline
 from edge.collector import Collector
 from edge.drivers import Driver, NotConnected
 from edge.machine_states import MachineStates
+from edge.polling_gate import GatedDriver
 from models.backoff import Backoff
 from models.telemetry import Frame, MachinePath, quality
 from models.words import say_duration
@@ -55,7 +56,7 @@ class Poller:
 
     def __init__(self, source: MachineSource, collector: Collector, states: MachineStates) -> None:
         self._path = source.path
-        self._driver = source.driver
+        self._driver = GatedDriver(source.driver, collector.gate)
         self._collector = collector
         self._states = states
         self._timeline = Timeline()

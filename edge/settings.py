@@ -1,6 +1,6 @@
 """Settings of the edge agent: `edge.yaml`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -14,7 +14,7 @@ MACHINES_MAX = 1_000
 
 
 class OutboxSettings(Settings):
-    """Where values wait until the cloud has them, and how much may wait (then the oldest are dropped).
+    """Where values wait until the cloud has them, and how much may wait, for how long, and what then.
 
     `flush_s`: how often values go to the disk, so what a power cut can take at most. `payload_bytes_max`: no
     message is larger; 128,000 bytes pass every broker.
@@ -22,6 +22,8 @@ class OutboxSettings(Settings):
 
     path: ConfigPath = Field(default=ConfigPath("outbox.sqlite"))
     bytes_max: int = Field(default=1_000_000_000, ge=1_000_000)
+    age_max_s: float | None = Field(default=None, ge=60)
+    when_full: Literal["drop_oldest", "stop_polling"] = "drop_oldest"
     flush_s: float = Field(default=1.0, ge=0.01, le=60)
     payload_bytes_max: int = Field(default=128_000, ge=4_000, le=PAYLOAD_BYTES_MAX)
 

@@ -9,8 +9,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge.outbox import Outbox
-from edge.outbox_file import OutboxBusy, OutboxForeign
+from edge.outbox_file import OutboxAtCap, OutboxBusy, OutboxForeign
 from edge.outbox_glance import glance
+from edge.polling_gate import PollingGate
 from models.telemetry import DroppedRange, Frame, MachinePath, decode_batch
 
 PUMP = MachinePath.parse("site/area/line/pump")
@@ -244,3 +245,49 @@ def test_a_batch_too_large_for_a_new_broker_is_cut_again(path: Path) -> None:
     assert outbox.recut(2, 3).batches == []
     outbox.close()
     assert make(path).totals() == totals
+
+
+def test_what_is_too_old_goes_and_is_counted(path: Path) -> None:
+    """With an age cap the oldest go at the next put, named as too old; without one nothing ever does."""
+    hour = 3_600_000_000_000
+    capped, patient = Outbox(path, "pi-01", 10**7, age_max_s=3600.0), make(path.with_name("patient.sqlite"))
+    capped.open()
+    for outbox in (capped, patient):
+        for number in range(4):
+            outbox.put([(PUMP, [frame(1.0, 2.0)])], number * hour)
+        outbox.put([(PUMP, [frame(3.0)])], 3 * hour)
+    gone = DroppedRange(1, 2, 4, "older than outbox.age_max_s (60 min)")
+    assert capped.totals().dropped == [gone]
+    assert (capped.totals().waiting, capped.totals().waiting_values) == ([(3, 5)], 5)
+    assert (patient.totals().waiting, patient.totals().dropped) == ([(1, 5)], [])
+    capped.close()
+    patient.close()
+
+
+def test_a_full_outbox_may_refuse_instead(path: Path) -> None:
+    """With `stop_polling` nothing is given up: the put is refused, and taken once receipts made room."""
+    outbox = Outbox(path, "pi-01", 1_000, when_full="stop_polling")
+    outbox.open()
+    taken = 0
+    with pytest.raises(OutboxAtCap, match="bring broker and cloud back"):  # noqa: PT012  # it goes well until full
+        while True:
+            outbox.put([(PUMP, [frame(1.0)])], 1)
+            taken += 1
+    totals = outbox.totals()
+    assert (totals.waiting, totals.dropped, totals.values_total) == ([(1, taken)], [], taken)
+    outbox.release([(1, 1)])
+    assert outbox.put([(PUMP, [frame(2.0)])], 2).batches[0].sequence == taken + 1
+    outbox.release([(1, taken + 1)])
+    larger_than_all = [frame(*range(1_000))]
+    assert outbox.put([(PUMP, larger_than_all)], 3).dropped == []
+    outbox.close()
+
+
+def test_the_gate_opens_only_for_room_worth_polling_for() -> None:
+    """It stays closed until a tenth is free, so that machines are not connected for a single flush."""
+    gate = PollingGate()
+    gate.close("full")
+    gate.review(91, 100)
+    assert gate.reason == "full"
+    gate.review(90, 100)
+    assert gate.reason == ""
