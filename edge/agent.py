@@ -1,25 +1,31 @@
 """Puts the edge agent together, keeps its parts alive, and ends it in order."""
 
 import asyncio
+import os
 import signal
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
 from edge.collector import Collector
 from edge.flusher import Flusher
+from edge.health import Health
+from edge.health_server import HealthServer
+from edge.machine_pollers import MachinePollers
 from edge.machine_states import MachineStates
 from edge.news import LinkNews
-from edge.outbox import Outbox, Put
+from edge.outbox import Outbox, OutboxTotals, Put
 from edge.outbox_file import OutboxCorrupt, OutboxUnavailable
 from edge.outbox_thread import OutboxThread
-from edge.poller import MachineSource, Poller
+from edge.poller import MachineSource
+from edge.progress import Progress
 from edge.publisher import Publisher
 from edge.sending import Sending
 from edge.sending_limits import SendingLimits
 from edge.settings import EdgeSettings
 from edge.status import StatusReporter, make_will
+from edge.systemd import ServiceNotices
 from edge.words import describe_room
 from models.link import Link, LinkMessage, LinkState, Will, check_credentials
 from models.telemetry import Topics
@@ -40,6 +46,8 @@ class Agent:
         self._sources = build_sources(settings) if sources is None else list(sources)
         self._collector = Collector()
         self._states = MachineStates()
+        self._progress = Progress()
+        self._pollers = MachinePollers(self._collector, self._states, self._progress, self._keep_alive)
         self._fatal: asyncio.Future[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -73,37 +81,35 @@ class Agent:
 
     async def _run_parts(self, outbox: OutboxThread, stop: asyncio.Event) -> None:
         totals = await outbox.totals()
-        limits = SendingLimits(receipt_timeout_s=self._settings.receipt_timeout_s)
-        sending = Sending(totals.waiting, limits)
-        news = LinkNews(
-            lambda: describe_room(outbox.waiting_bytes, outbox.bytes_max, flusher.bytes_per_s),
-            lambda: flusher.bytes_per_s > 0,
+        publisher, flusher = self._make_carriers(outbox, totals)
+        reporter = StatusReporter(self._settings.gateway, outbox, self._states, publisher, flusher)
+        health = Health(
+            self._settings.gateway,
+            outbox,
+            self._states,
+            collector=self._collector,
+            flusher=flusher,
+            publisher=publisher,
+            progress=self._progress,
+            read_clock=lambda: reporter.clock_synchronised,
         )
-        publisher = Publisher(
-            self._settings.gateway, self._topics, outbox, sending, news=news, make_link=self._make_link
-        )
-
-        def take_put(put: Put) -> None:
-            publisher.take_put(put)
-            news.tell_put()
-
-        flusher = Flusher(self._collector, outbox, self._settings.outbox.flush_s, take_put)
-        reporter = StatusReporter(self._settings.gateway, outbox, self._states, publisher)
         log.info(
             "edge_started",
             gateway=self._settings.gateway,
             broker=self._settings.broker.address,
             machines=len(self._sources),
-            waiting_batches=sending.backlog_total,
+            waiting_batches=sum(last - first + 1 for first, last in totals.waiting),
         )
-        polling = [self._poll(source) for source in self._sources]
+        self._pollers.start(self._sources)
         flushing = self._keep_alive("flusher", flusher.run)
         publishing = self._keep_alive("publisher", publisher.run)
         reporting = self._keep_alive("status", reporter.run)
         try:
-            await self._wait(stop)
+            async with self._watched(health):
+                await self._wait(stop)
         finally:
-            await _cancel(*polling, flushing, reporting)
+            await self._pollers.halt()
+            await _cancel(flushing, reporting)
             with suppress(OutboxUnavailable, OutboxCorrupt):
                 await flusher.flush()
                 await publisher.drain(DRAIN_S_MAX)
@@ -112,16 +118,54 @@ class Agent:
             await _cancel(publishing)
             log.info("edge_stopped", gateway=self._settings.gateway)
 
+    def _make_carriers(self, outbox: OutboxThread, totals: OutboxTotals) -> tuple[Publisher, Flusher]:
+        """Return what carries values from the collector to the outbox, and from there to the broker."""
+        limits = SendingLimits(receipt_timeout_s=self._settings.receipt_timeout_s)
+        news = LinkNews(
+            lambda: describe_room(outbox.waiting_bytes, outbox.bytes_max, flusher.bytes_per_s),
+            lambda: flusher.bytes_per_s > 0,
+        )
+        publisher = Publisher(
+            self._settings.gateway,
+            self._topics,
+            outbox,
+            Sending(totals.waiting, limits),
+            news=news,
+            make_link=self._make_link,
+        )
+
+        def take_put(put: Put) -> None:
+            publisher.take_put(put)
+            news.tell_put()
+
+        flush_s = self._settings.outbox.flush_s
+        flusher = Flusher(self._collector, outbox, flush_s, take_put, self._progress)
+        return publisher, flusher
+
+    @asynccontextmanager
+    async def _watched(self, health: Health) -> AsyncIterator[None]:
+        """Tell systemd and whoever asks over HTTP how the gateway fares, from its start to its end."""
+        chosen, server = self._settings.health, None
+        if chosen.port is not None:
+            server = HealthServer(chosen.host, chosen.port, health.look)
+            await server.start()
+        notices = ServiceNotices(os.environ)
+        notices.tell_ready()
+        watching = self._keep_alive("health", lambda: health.watch(notices))
+        try:
+            yield
+        finally:
+            notices.tell_stopping()
+            await _cancel(watching)
+            if server is not None:
+                await server.close()
+
     async def _wait(self, stop: asyncio.Event) -> None:
         assert self._fatal is not None
         self._fatal.add_done_callback(lambda _: stop.set())
         await stop.wait()
         if self._fatal.done():
             self._fatal.result()
-
-    def _poll(self, source: MachineSource) -> asyncio.Task[None]:
-        poller = Poller(source, self._collector, self._states)
-        return self._keep_alive(f"poller {source.path}", poller.run, poller.note_fault)
 
     def _keep_alive(
         self, name: str, run: Callable[[], Awaitable[None]], on_death: Callable[[str], None] | None = None

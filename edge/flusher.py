@@ -9,9 +9,12 @@ from edge.collector import Collector
 from edge.outbox import Put
 from edge.outbox_file import OutboxUnavailable
 from edge.outbox_thread import OutboxThread
+from edge.progress import DISK, Progress
 from models.words import say_duration
 
 SAY_AGAIN_S = 60.0
+HANG_S = 60.0
+"""A flush that takes longer than this hangs; a slow SD card is busy for seconds, not for a minute."""
 RATE_MEMORY_S = 60.0
 
 log = structlog.get_logger()
@@ -21,10 +24,18 @@ class Flusher:
     """Owns the pace of the outbox. While the disk fails, the collector keeps what it can, counted."""
 
     def __init__(
-        self, collector: Collector, outbox: OutboxThread, flush_s: float, on_put: Callable[[Put], None]
+        self,
+        collector: Collector,
+        outbox: OutboxThread,
+        flush_s: float,
+        on_put: Callable[[Put], None],
+        progress: Progress | None = None,
     ) -> None:
         self.bytes_per_s = 0.0
         """How fast the outbox would fill if nothing were delivered, over the last minute or so."""
+        self.trouble = ""
+        """Why the disk takes nothing now; empty while it does."""
+        self._progress = progress or Progress()
         self._collector = collector
         self._outbox = outbox
         self._flush_s = flush_s
@@ -36,11 +47,18 @@ class Flusher:
         self._dropped_said_at = float("-inf")
         self._full_said_at = float("-inf")
 
+    @property
+    def values_dropped_total(self) -> int:
+        """How many values memory had no room for, or a fault of ours cost."""
+        return self._collector.values_dropped_total
+
     async def run(self) -> None:
         """Flush for ever."""
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
+            # A disk that refuses is a turn all the same: a restart would only lose what memory keeps.
+            self._progress.promise(DISK, loop.time(), self._flush_s + HANG_S)
             due = max(due + self._flush_s, loop.time())
             try:
                 async with asyncio.timeout_at(due):
@@ -88,6 +106,7 @@ class Flusher:
         self._flushed_at = now
 
     def _say_failing(self, now: float, reason: str) -> None:
+        self.trouble = reason
         if self._failing_since is None:
             self._failing_since = now
             log.error(
@@ -97,6 +116,7 @@ class Flusher:
             )
 
     def _say_working(self, now: float) -> None:
+        self.trouble = ""
         if self._failing_since is not None:
             log.info("outbox_writable", after=say_duration(now - self._failing_since))
             self._failing_since = None

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from edge.vitals import MachineCounters
 from models.telemetry import Frame, MachinePath, MachineStatus, quality
 
 
@@ -10,6 +11,8 @@ class MachineStates:
 
     def __init__(self) -> None:
         self.version = 0
+        self.counters: dict[MachinePath, MachineCounters] = {}
+        """What each machine's poller counts; kept over its restarts."""
         self._states: dict[MachinePath, MachineStatus] = {}
 
     def list_all(self) -> list[MachineStatus]:
@@ -23,6 +26,13 @@ class MachineStates:
     def begin(self, machine: MachinePath, now_ns: int) -> None:
         """The machine is being connected to for the first time."""
         self._put(machine, MachineStatus(str(machine), "connecting", now_ns))
+        self.counters.setdefault(machine, MachineCounters())
+
+    def forget(self, machine: MachinePath) -> None:
+        """The machine is not read any more."""
+        self._states.pop(machine, None)
+        self.counters.pop(machine, None)
+        self.version += 1
 
     def connect(self, machine: MachinePath, now_ns: int) -> None:
         """The machine answers."""

@@ -13,6 +13,7 @@ from edge.collector import Collector
 from edge.drivers import Driver, NotConnected
 from edge.machine_states import MachineStates
 from edge.polling_gate import GatedDriver
+from edge.progress import Progress
 from models.backoff import Backoff
 from models.telemetry import Frame, MachinePath, quality
 from models.words import say_duration
@@ -22,6 +23,11 @@ BACK_OFF_S_MAX = 10.0
 CONNECT_TIMEOUT_S = 30.0
 READ_TIMEOUT_S_MIN = 10.0
 CLOSE_TIMEOUT_S = 5.0
+GRACE_S = 30.0
+"""How much later than it should a poller may turn before it counts as hanging."""
+
+FAULT_S_MAX = 90.0
+"""Longer than the supervisor waits before it begins a poller again that broke."""
 
 Result = TypeVar("Result")
 log = structlog.get_logger()
@@ -54,20 +60,29 @@ class Schedule:
 class Poller:
     """One task per machine: connect, read until the link is lost, say so once, back off, connect again."""
 
-    def __init__(self, source: MachineSource, collector: Collector, states: MachineStates) -> None:
+    def __init__(
+        self,
+        source: MachineSource,
+        collector: Collector,
+        states: MachineStates,
+        progress: Progress | None = None,
+    ) -> None:
         self._path = source.path
         self._driver = GatedDriver(source.driver, collector.gate)
         self._collector = collector
         self._states = states
+        self._progress = progress or Progress()
         self._timeline = Timeline()
         self._clamped_said = 0
         self._bad_said: dict[str, int] = {}
         states.begin(source.path, time.time_ns())
+        self._counters = states.counters[source.path]
 
     async def run(self) -> None:
         """Poll for ever."""
         backoff = Backoff(BACK_OFF_S_MIN, BACK_OFF_S_MAX)
         while True:
+            self._promise(CONNECT_TIMEOUT_S + CLOSE_TIMEOUT_S + BACK_OFF_S_MAX)
             try:
                 await self._limited(self._driver.connect(), CONNECT_TIMEOUT_S, "connecting")
                 backoff.reset()
@@ -81,11 +96,23 @@ class Poller:
 
     def note_fault(self, error: str) -> None:
         """Put into the status that this poller broke on a fault of ours and will begin again."""
+        self._promise(FAULT_S_MAX)
         self._states.lose(self._path, time.time_ns(), f"a fault in the program: {error}")
+
+    def end(self) -> None:
+        """Be forgotten: the machine is not read any more."""
+        self._progress.forget(str(self._path))
+        self._states.forget(self._path)
+
+    def _promise(self, within_s: float | None) -> None:
+        """Say by when this loop will have turned again; None: not before the machine has news."""
+        now_s = asyncio.get_running_loop().time()
+        self._progress.promise(str(self._path), now_s, None if within_s is None else within_s + GRACE_S)
 
     async def _read_on(self) -> None:
         interval_s = self._driver.interval_s
         if interval_s is None:
+            self._promise(None)
             while True:
                 self._keep(await self._driver.read())
                 await asyncio.sleep(0)  # news without end must not keep the other machines waiting
@@ -93,6 +120,7 @@ class Poller:
         schedule = Schedule(loop.time(), interval_s)
         timeout_s = max(READ_TIMEOUT_S_MIN, 2 * interval_s)
         while True:
+            self._promise(timeout_s + interval_s)
             self._keep(await self._limited(self._driver.read(), timeout_s, "a read"))
             wait_s, missed = schedule.next(loop.time())
             if missed:
@@ -102,6 +130,7 @@ class Poller:
     def _keep(self, frames: list[Frame]) -> None:
         now_ns = time.time_ns()
         admitted = [kept for frame in frames for kept in self._timeline.admit(frame, now_ns)]
+        self._count(frames)
         self._collector.add(self._path, admitted)
         self._states.observe(self._path, frames)
         self._say_bad_tags()
@@ -112,6 +141,13 @@ class Poller:
                 reason="values came with older timestamps than those before; they are kept just after those",
             )
         self._clamped_said = self._timeline.clamped_total
+
+    def _count(self, frames: list[Frame]) -> None:
+        counted = self._counters
+        counted.reads_total += 1
+        counted.values_total += sum(len(frame.timestamps) * len(frame.values) for frame in frames)
+        counted.repeats_total = self._timeline.repeats_total
+        counted.clamped_total = self._timeline.clamped_total
 
     async def _limited(self, call: Awaitable[Result], timeout_s: float, what: str) -> Result:
         try:
@@ -144,6 +180,7 @@ class Poller:
             log.info("machine_connected", machine=str(self._path))
 
     def _say_lost(self, reason: str) -> None:
+        self._counters.losses_total += 1
         if self._states.lose(self._path, time.time_ns(), reason):
             log.warning("link_lost", machine=str(self._path), reason=reason)
 

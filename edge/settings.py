@@ -28,6 +28,13 @@ class OutboxSettings(Settings):
     payload_bytes_max: int = Field(default=128_000, ge=4_000, le=PAYLOAD_BYTES_MAX)
 
 
+class HealthSettings(Settings):
+    """Where `/healthz` and `/metrics` answer, to anybody who can reach it; `port: null` for nowhere."""
+
+    host: str = Field(default="127.0.0.1", min_length=1)
+    port: int | None = Field(default=9109, ge=1, le=65535)
+
+
 def _check_segment(name: str) -> str:
     if not SEGMENT.fullmatch(name):
         raise ValueError(f"{name[:80]!r} is not {SEGMENT_WORDS}")
@@ -57,6 +64,7 @@ class EdgeSettings(Settings):
     broker: BrokerSettings = BrokerSettings()
     # A dict, so that the default path too is resolved from the settings file's folder.
     outbox: OutboxSettings = Field(default_factory=dict, validate_default=True)
+    health: HealthSettings = HealthSettings()
     receipt_timeout_s: float = Field(default=10.0, ge=1, le=600)
     machines: Annotated[
         tuple[MachineSettings, ...],

@@ -8,10 +8,12 @@ from importlib.metadata import version
 import structlog
 
 from edge.clock import CLOCK_MEND, is_clock_synchronised
+from edge.flusher import Flusher
 from edge.machine_states import MachineStates
 from edge.outbox_file import OutboxUnavailable
 from edge.outbox_thread import OutboxThread
 from edge.publisher import Publisher
+from edge.vitals import count_room
 from models.link import LinkDown
 from models.telemetry import Status, encode_status
 from models.telemetry.ranges import Range
@@ -29,15 +31,22 @@ class StatusReporter:
     """Publishes the status at every connect, when it changed (every 2 s at most) and every 10 s at least."""
 
     def __init__(
-        self, gateway: str, outbox: OutboxThread, states: MachineStates, publisher: Publisher
+        self,
+        gateway: str,
+        outbox: OutboxThread,
+        states: MachineStates,
+        publisher: Publisher,
+        flusher: Flusher,
     ) -> None:
+        self.clock_synchronised: bool | None = None
+        """Whether a time service keeps the clock right, as last asked; None where nobody can say."""
         self._gateway = gateway
         self._outbox = outbox
         self._states = states
         self._publisher = publisher
+        self._flusher = flusher
         self._version = version("forewarn")
         self._clock_checked_at = float("-inf")
-        self._clock_synchronised: bool | None = None
 
     async def run(self) -> None:
         """Report for ever."""
@@ -70,6 +79,8 @@ class StatusReporter:
     async def compose(self, state: str) -> Status:
         """Return the status as of now."""
         totals = await self._outbox.totals()
+        bytes_max = self._outbox.bytes_max
+        room_s = count_room(totals.waiting_bytes, bytes_max, self._flusher.bytes_per_s)
         return Status(
             v=1,
             gateway=self._gateway,
@@ -83,18 +94,32 @@ class StatusReporter:
             waiting_bytes=totals.waiting_bytes,
             dropped=totals.dropped,
             machines=self._states.list_all(),
-            clock_synchronised=self._clock_synchronised,
+            clock_synchronised=self.clock_synchronised,
             version=self._version,
+            waiting_bytes_max=bytes_max,
+            room_s=None if room_s is None else round(room_s),
+            counters=self._count(),
         )
+
+    def _count(self) -> dict[str, int]:
+        counted = list(self._states.counters.values())
+        return {
+            "reads": sum(one.reads_total for one in counted),
+            "values": sum(one.values_total for one in counted),
+            "losses": sum(one.losses_total for one in counted),
+            "repeats": sum(one.repeats_total for one in counted),
+            "clamped": sum(one.clamped_total for one in counted),
+            "dropped_in_memory": self._flusher.values_dropped_total,
+        }
 
     def _check_clock(self, now: float) -> None:
         if now - self._clock_checked_at < CLOCK_S:
             return
         self._clock_checked_at = now
-        before, self._clock_synchronised = self._clock_synchronised, is_clock_synchronised()
-        if self._clock_synchronised is False and before is not False:
+        before, self.clock_synchronised = self.clock_synchronised, is_clock_synchronised()
+        if self.clock_synchronised is False and before is not False:
             log.warning("clock_not_synchronised", reason="clock not synchronised", mend=CLOCK_MEND)
-        elif self._clock_synchronised and before is False:
+        elif self.clock_synchronised and before is False:
             log.info("clock_synchronised")
 
 
@@ -112,4 +137,6 @@ def limit_ranges(ranges: list[Range], ranges_max: int) -> list[Range]:
 
 
 def _without_time(status: Status) -> tuple[object, ...]:
-    return tuple(getattr(status, name) for name in Status.__struct_fields__ if name != "timestamp")
+    """Return what is worth telling at once: what moves all the time waits for the next regular status."""
+    moving = ("timestamp", "counters", "room_s")
+    return tuple(getattr(status, name) for name in Status.__struct_fields__ if name not in moving)

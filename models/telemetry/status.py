@@ -36,6 +36,8 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `sequence_last` and `values_total` count what was committed to the outbox in this `epoch`; `waiting`
     are the inclusive ranges of sequences still there. They allow the cloud to say what is missing.
+    `room_s`: for how long the outbox has room if nothing is delivered, None while its pace is not known.
+    `counters` are totals since the start of the program, for people; they differ between versions.
     The will carries only the first four.
     """
 
@@ -53,6 +55,9 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     machines: list[MachineStatus] = []
     clock_synchronised: bool | None = None
     version: str = ""
+    waiting_bytes_max: int = 0
+    room_s: int | None = None
+    counters: dict[str, int] = {}
 
 
 _decoder = msgspec.json.Decoder(Status)

@@ -73,6 +73,7 @@ def make_settings(folder: Path, broker: BrokerSettings, **more: object) -> EdgeS
             "gateway": "pi-01",
             "broker": broker,
             "outbox": {"path": folder / "outbox.sqlite", "flush_s": 0.1},
+            "health": {"port": None},
             "machines": [
                 {
                     "kind": "modbus",
