@@ -91,9 +91,6 @@ def shift(recording: Recording, shift_ns: int) -> dict[str, list[tuple[int, floa
     return {tag: list(zip(stamps, values, strict=True)) for tag, values in recording.columns.items()}
 
 
-@pytest.mark.xfail(
-    reason="the driver subscribes without DataChangeTrigger.StatusValueTimestamp: equal values are not told"
-)
 async def test_every_row_of_a_real_recording_reaches_the_opcua_driver(start: Start, recordings: Path) -> None:
     """The pair that the edge relies on: nothing missing, nothing twice, values and times exact."""
     file = recordings / "skab" / "other" / "1.csv"
