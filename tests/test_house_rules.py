@@ -27,7 +27,7 @@ LIBRARY_FILES = {
     "paho": {"models/link/mqtt.py"},
     "influxdb_client": {"cloud/stores/influxdb.py"},
     "zstandard": {"cloud/stores/columns.py"},
-    "ruamel": {"models/settings/loader.py"},
+    "ruamel": {"models/settings/loader.py", "models/settings/editing.py"},
     "aiosmtplib": {"cloud/notifiers/email.py"},
     "mjml": {"cloud/notifiers/letter.py"},
     "matplotlib": {"cloud/notifiers/plot.py"},

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from forewarn.commands import edge_browse
 from forewarn.commands.edge_plan import plan
 
 if TYPE_CHECKING:
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 outbox_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(outbox_app, name="outbox")
+app.command("browse")(edge_browse.browse)
+app.command("import")(edge_browse.import_tags)
 app.command("plan")(plan)
 
 SettingsFile = Annotated[Path, typer.Argument(metavar="FILE", help="the settings, edge.yaml")]

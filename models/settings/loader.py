@@ -29,7 +29,18 @@ def load_settings(path: Path, kind: type[SettingsType]) -> SettingsType:
 
     Relative paths in the file are meant from the file's own folder.
     """
-    document = _read_yaml(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+    return parse_settings(text, path, kind)
+
+
+def parse_settings(text: str, path: Path, kind: type[SettingsType]) -> SettingsType:
+    """Return the settings in `text`, which is or would be the file `path`; raise as `load_settings` does."""
+    document = _read_yaml(text, path)
     try:
         return kind.model_validate(document, context={"folder": path.absolute().parent})
     except ValidationError as error:
@@ -40,13 +51,9 @@ def load_settings(path: Path, kind: type[SettingsType]) -> SettingsType:
         raise SettingsError("\n".join(lines)) from error
 
 
-def _read_yaml(path: Path) -> Any:
+def _read_yaml(text: str, path: Path) -> Any:
     try:
-        document = YAML(typ="rt").load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(f"{path}: is not UTF-8 text (byte {error.start})") from error
+        document = YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
