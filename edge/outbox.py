@@ -8,7 +8,7 @@ from edge.outbox_file import Identity, OutboxAtCap, OutboxFull, lock, open_file
 from edge.outbox_room import Ballast, count_pages
 from edge.outbox_tables import OutboxTables, Row
 from edge.packing import pack
-from edge.stored import OutboxTotals, Put, StoredBatch, add_dropped, extend_dropped
+from edge.stored import OutboxTotals, Put, StoredBatch, add_dropped, extend_dropped, make_checksum
 from models.errors import ForewarnError
 from models.telemetry import (
     PAYLOAD_BYTES_MAX,
@@ -94,7 +94,7 @@ class Outbox:
                 sequence += 1
                 counted = count_values(part)
                 values += counted
-                rows.append((sequence, str(machine), counted, len(payload), now_ns, payload))
+                rows.append(_make_row(sequence, str(machine), counted, now_ns, payload))
         self._look_for_room(row[3] for row in rows)
         try:
             dropped = self._commit(rows, sequence, values, now_ns)
@@ -103,7 +103,7 @@ class Outbox:
             dropped = self._commit(rows, sequence, values, now_ns)
         if not self._ballast.is_stowed:
             self._tables.fold_log()
-        return Put([StoredBatch(row[0], row[1], row[5]) for row in rows], dropped)
+        return Put([StoredBatch(row[0], row[1], row[-1]) for row in rows], dropped)
 
     def read(
         self, ranges: Iterable[tuple[int, int]], count_max: int, bytes_max: int
@@ -147,7 +147,7 @@ class Outbox:
         parts = self._encode(decode_batch(found[0].payload).frames, self._sequence_last + 1)
         last = self._sequence_last + len(parts)
         rows = [
-            (number, found[0].machine, count_values(part), len(payload), now_ns, payload)
+            _make_row(number, found[0].machine, count_values(part), now_ns, payload)
             for number, (part, payload) in enumerate(parts, self._sequence_last + 1)
         ]
         reason = f"cut into {rows[0][0]} to {last}: larger than the broker takes"
@@ -162,7 +162,7 @@ class Outbox:
         self._waiting = self._waiting.minus(SequenceRanges([(sequence, sequence)]))
         self._sequence_last = last
         self.waiting_bytes += sum(row[3] for row in rows) - len(found[0].payload)
-        return Put([StoredBatch(row[0], row[1], row[5]) for row in rows], gone)
+        return Put([StoredBatch(row[0], row[1], row[-1]) for row in rows], gone)
 
     def totals(self) -> OutboxTotals:
         """Return the outbox in numbers."""
@@ -266,3 +266,7 @@ class Outbox:
             self._waiting_values += values
             self.waiting_bytes += size
         self._dropped = self._tables.read_dropped()
+
+
+def _make_row(sequence: int, machine: str, values: int, now_ns: int, payload: bytes) -> Row:
+    return sequence, machine, values, len(payload), now_ns, make_checksum(machine, payload), payload

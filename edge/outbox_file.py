@@ -17,7 +17,7 @@ from edge.outbox_room import bound_files
 from models.errors import ForewarnError
 
 APPLICATION_ID = 0x464F5257  # "FORW": tells our file from any other SQLite file
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 10.0
 _CORRUPT, _FULL, _NOT_A_DATABASE = 11, 13, 26  # sqlite3.h
 _IOERR_SHMSIZE = 4874  # what a full disk is called while the log's index is made
@@ -31,6 +31,7 @@ CREATE TABLE batches (
     value_count INTEGER NOT NULL,
     payload_bytes INTEGER NOT NULL,
     created_ns INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
     payload BLOB NOT NULL  -- last, so that sums over the other columns never read it
 ) STRICT;
 CREATE TABLE dropped (
@@ -217,5 +218,6 @@ def _set_aside(path: Path, reason: str) -> None:
         file=str(path),
         reason=reason,
         kept_as=str(aside),
-        mend="a fresh outbox begins now; what waited in the old one stays in that file",
+        mend=f"a fresh outbox begins now; forewarn edge outbox rescue {aside.name} --config FILE brings what "
+        "waited in the old one into it",
     )

@@ -9,7 +9,9 @@ from edge.outbox_file import OutboxUnavailable, translate
 from edge.stored import StoredBatch
 from models.telemetry import DroppedRange
 
-Row = tuple[int, str, int, int, int, bytes]
+Row = tuple[int, str, int, int, int, int, bytes]
+"""Sequence, machine, values, bytes, when it was put there, checksum, payload."""
+
 Range = tuple[int, int]
 
 
@@ -45,7 +47,7 @@ class OutboxTables:
 
     def insert(self, rows: list[Row], sequence_last: int, values: int) -> None:
         """Add batches of the sequences up to `sequence_last`, with `values` new values."""
-        self.connection.executemany("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)", rows)
+        self.connection.executemany("INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
         self.connection.execute(
             "UPDATE totals SET sequence_last = ?, values_total = values_total + ?", (sequence_last, values)
         )

@@ -7,6 +7,7 @@ import msgspec
 
 from edge.clock import CLOCK_MEND
 from edge.outbox_glance import Glance
+from edge.outbox_rescue import Survey
 from edge.reading import Reading
 from edge.settings import EdgeSettings
 from models.telemetry import quality
@@ -105,6 +106,22 @@ def describe_outbox(seen: Glance, bytes_max: int) -> str:
         for gone in seen.dropped
     ]
     return "\n".join([*lines, *(f"  {line}" for line in _align(rows)), *dropped])
+
+
+def describe_survey(seen: Survey) -> str:
+    """Return what a damaged outbox still holds, and what of it does not."""
+    lines = [
+        f"readable: {_count(seen.batches, 'batch')}, {_count(seen.values, 'value')} of "
+        f"{_count(seen.machines, 'machine')}, {say_bytes(seen.size)}"
+    ]
+    if seen.broken:
+        lines.append(f"broken: {_count(seen.broken, 'batch')} whose content the disk has changed")
+    if seen.missing_max:
+        lines.append(
+            f"not there: {_count(seen.missing_max, 'batch')} at most, for what the cloud had receipted "
+            "is not there either"
+        )
+    return "\n".join(lines)
 
 
 def _is_subscription(machine: object) -> bool:

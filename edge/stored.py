@@ -1,5 +1,7 @@
 """What the outbox gives: batches as they lie there, what a put brought about, and the whole in numbers."""
 
+import zlib
+
 import msgspec
 
 from models.telemetry import DroppedRange
@@ -32,6 +34,11 @@ class OutboxTotals(msgspec.Struct, frozen=True):
     waiting_values: int
     waiting_bytes: int
     dropped: list[DroppedRange]
+
+
+def make_checksum(machine: str, payload: bytes) -> int:
+    """Return what tells a batch as it was written from one that a dying disk has changed."""
+    return zlib.crc32(payload, zlib.crc32(machine.encode()))
 
 
 def extend_dropped(ranges: list[DroppedRange], gone: DroppedRange) -> None:

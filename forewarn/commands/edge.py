@@ -92,6 +92,39 @@ def show_outbox(file: SettingsFile) -> None:
     typer.echo(describe_outbox(glance(settings.outbox.path), settings.outbox.bytes_max))
 
 
+@outbox_app.command("rescue")
+def rescue_outbox(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="an outbox set aside: outbox.sqlite.bad-<time>")
+    ],
+    config: Annotated[Path, typer.Option("--config", metavar="FILE", help="the settings, edge.yaml")],
+    write: Annotated[bool, typer.Option("--write", help="do it; without this it is only shown")] = False,
+) -> None:
+    """Put what a damaged outbox still holds into the outbox of now, from where it goes to the cloud."""
+    import time
+
+    from edge.outbox import Outbox
+    from edge.outbox_rescue import rescue, survey
+    from edge.reports import describe_survey
+
+    settings = _load(config)
+    typer.echo(describe_survey(survey(file)))
+    if not write:
+        typer.echo("nothing was changed; stop the edge agent and add --write to bring this into its outbox")
+        return
+    chosen = settings.outbox
+    outbox = Outbox(chosen.path, settings.gateway, chosen.bytes_max, chosen.payload_bytes_max)
+    outbox.open()
+    try:
+        batches, values = rescue(file, outbox, time.time_ns())
+    finally:
+        outbox.close()
+    typer.echo(
+        f"{values} values wait in {chosen.path} now, as {batches} batches: start the edge agent, and delete "
+        f"{file} once they are delivered"
+    )
+
+
 def _load(file: Path) -> "EdgeSettings":
     from edge.settings import EdgeSettings
     from models.settings import load_settings

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.outbox import Outbox
+from models.telemetry import Frame
 from tests.integration.edge_rig import PATH, StandInCloud, look_into, make_settings
 from tests.servers import Mosquitto, wait_until
 
@@ -158,3 +160,28 @@ def test_outbox_show_tells_what_waits(config: Path, mosquitto: Mosquitto) -> Non
     assert shown.returncode == 0, shown.stderr
     assert "gateway pi-01" in shown.stdout
     assert str(PATH) in shown.stdout
+
+
+def test_outbox_rescue_shows_and_then_does(config: Path) -> None:
+    """Without --write nothing changes; with it the values of the damaged file wait in the outbox again."""
+    path = config.parent / "outbox.sqlite"
+    outbox = Outbox(path, "pi-01", 10**8)
+    outbox.open()
+    for number in range(20):
+        outbox.put([(PATH, [Frame([number + 1], {"current": [number / 7]})])], 1)
+    outbox.close()
+    with path.open("r+b") as file:
+        file.write(b"?" * 100)
+    aside = path.rename(path.with_name("outbox.sqlite.bad-20261123T040000Z"))
+    shown = forewarn("outbox", "rescue", str(aside), "--config", str(config))
+    assert shown.returncode == 0, shown.stderr
+    assert "readable: 20 batches, 20 values of 1 machine" in shown.stdout
+    assert "nothing was changed" in shown.stdout
+    assert not path.exists()
+    done = forewarn("outbox", "rescue", str(aside), "--config", str(config), "--write")
+    assert done.returncode == 0, done.stderr
+    assert "20 values wait in" in done.stdout
+    assert "20 values" in forewarn("outbox", "show", str(config)).stdout
+    nothing = forewarn("outbox", "rescue", str(path) + ".bad-1", "--config", str(config))
+    assert nothing.returncode == 1
+    assert "there is no such file" in nothing.stderr
