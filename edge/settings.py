@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from edge.drivers.shelf import MachineSettings
+from edge.drivers.shelf import MachineSettings, check_neighbours
 from models.link import BrokerSettings
 from models.settings import ConfigPath, Settings
 from models.telemetry import PAYLOAD_BYTES_MAX, MachinePath
@@ -50,6 +50,7 @@ def _check_unique(machines: tuple[MachineSettings, ...]) -> tuple[MachineSetting
                 "a machine stands once; put all its tags under one entry"
             )
         first[machine.path] = index
+    check_neighbours(machines)
     return machines
 
 

@@ -29,7 +29,7 @@ def plan_requests(machine: ModbusMachineSettings) -> list[PlannedRequest]:
     return [
         PlannedRequest(
             machine=str(machine.path),
-            line=f"{machine.host}:{machine.port}",
+            line=machine.line.where,
             unit_id=machine.unit_id,
             function_code=FUNCTION_CODES[block.table],
             table=block.table,

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, ValidationInfo, field_validator, model_validator
 
+from edge.drivers.modbus_line_settings import ModbusLineSettings
 from edge.drivers.register_types import (
     ByteOrder,
     HalfName,
@@ -14,10 +15,9 @@ from edge.drivers.register_types import (
 )
 from edge.drivers.registers import ADDRESS_MAX, BITS_MAX, WORDS_MAX, Table, Wanted, is_bit_table
 from edge.drivers.tags import PathOfMachine, Tags, TagSettings
-from models.settings import Settings
 
 if TYPE_CHECKING:
-    from edge.drivers.modbus import ModbusDriver
+    from edge.drivers.modbus_driver import ModbusDriver
 
 INVALID_MAX = 16
 
@@ -135,14 +135,14 @@ class ModbusTagSettings(TagSettings):
         )
 
 
-class ModbusMachineSettings(Settings):
-    """A machine that speaks Modbus TCP: tables, addresses and types stand in its manual."""
+class ModbusMachineSettings(ModbusLineSettings):
+    """A machine that speaks Modbus: tables, addresses and types stand in its manual.
+
+    Machines that name the same line (host and port, or serial port) share one connection.
+    """
 
     kind: Literal["modbus"]
     path: PathOfMachine
-    host: str = Field(min_length=1)
-    port: int = Field(default=502, ge=1, le=65535)
-    unit_id: int = Field(default=1, ge=0, le=255)
     interval_s: float = Field(default=1.0, ge=0.01, le=3600)
     timeout_s: float = Field(default=1.0, ge=0.05, le=60)
     gap_max: int = Field(default=8, ge=0, le=WORDS_MAX)
@@ -153,6 +153,6 @@ class ModbusMachineSettings(Settings):
     def build(self) -> "ModbusDriver":
         """Return the driver, not yet connected."""
         # A gateway without Modbus machines loads no pymodbus.
-        from edge.drivers.modbus import ModbusDriver
+        from edge.drivers.modbus_driver import ModbusDriver
 
         return ModbusDriver(self)

@@ -12,9 +12,8 @@ import pytest
 from pymodbus.constants import ExcCodes
 from structlog.testing import capture_logs
 
-import edge.drivers.modbus as modbus
-from edge.drivers import NotConnected
-from edge.drivers.modbus import ModbusDriver
+from edge.drivers import NotConnected, modbus_driver
+from edge.drivers.modbus_driver import ModbusDriver
 from edge.drivers.modbus_settings import ModbusMachineSettings
 from models.telemetry import Frame, quality
 from tests.integration.drivers_rig import HOST, ModbusRig
@@ -140,7 +139,7 @@ async def test_a_search_for_refused_registers_is_bounded(rig: ModbusRig) -> None
     rig.refuse = lambda *_: ExcCodes.ILLEGAL_ADDRESS
     driver = await connect(rig, [tag(f"r{at}", at) for at in range(100)])
     frames = await driver.read()
-    assert len(rig.requests) == 1 + modbus.SEARCH_REQUESTS_MAX
+    assert len(rig.requests) == 1 + modbus_driver.SEARCH_REQUESTS_MAX
     codes = {code for frame in frames for rows in frame.quality.values() for code in rows.values()}
     assert codes == {quality.BAD_CONFIGURATION_ERROR, quality.BAD_WAITING_FOR_INITIAL_DATA}
     for _ in range(4):
@@ -222,7 +221,7 @@ async def test_nothing_is_ever_written(rig: ModbusRig) -> None:
         await driver.read()
     await driver.close()
     assert not rig.written
-    for file in Path(modbus.__file__).parent.glob("*.py"):
+    for file in Path(modbus_driver.__file__).parent.glob("*.py"):
         names = {
             node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)
         }

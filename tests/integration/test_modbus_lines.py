@@ -1,0 +1,262 @@
+"""Several units behind one line, and every kind of line: turns, silent units, serial ports, TLS."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from edge.drivers import NotConnected
+from edge.drivers.modbus_driver import ModbusDriver
+from edge.drivers.modbus_settings import ModbusMachineSettings
+from models.telemetry import Frame, quality
+from tests.integration.modbus_rig import HOST, UnitsRig, make_certificate
+from tests.servers import find_free_port
+
+TIMEOUT_S = 0.25
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[UnitsRig]:
+    """Units 1, 2 and 3 behind one TCP port."""
+    rig = UnitsRig(1, 2, 3)
+    await rig.start_tcp()
+    yield rig
+    await rig.stop()
+
+
+def build(rig: UnitsRig, unit_id: int, **more: Any) -> ModbusDriver:
+    """Return the driver of a machine with a tag in each of two blocks."""
+    tags = [
+        {"name": "a", "table": "holding", "address": 1, "type": "uint16"},
+        {"name": "b", "table": "input", "address": 2, "type": "uint16"},
+    ]
+    line = {"host": HOST, "port": rig.port} if rig.port else {}
+    return ModbusMachineSettings.model_validate(
+        {
+            "kind": "modbus",
+            "path": f"s/a/l/unit-{unit_id}",
+            "unit_id": unit_id,
+            "timeout_s": TIMEOUT_S,
+            "tags": tags,
+            **line,
+            **more,
+        }
+    ).build()
+
+
+def flatten(frames: list[Frame]) -> dict[str, float | None]:
+    return {name: column[0] for frame in frames for name, column in frame.values.items()}
+
+
+def expect(unit_id: int) -> dict[str, float]:
+    return {"a": 1000.0 * unit_id + 1, "b": 1000.0 * unit_id + 2}
+
+
+async def test_units_share_one_connection_and_take_turns(rig: UnitsRig) -> None:
+    """Three machines read at once over one connection, and no request goes out before the last answer."""
+    drivers = [build(rig, unit) for unit in (1, 2, 3)]
+    await asyncio.gather(*(driver.connect() for driver in drivers))
+    for _ in range(3):
+        read = await asyncio.gather(*(driver.read() for driver in drivers))
+        assert [flatten(frames) for frames in read] == [expect(unit) for unit in (1, 2, 3)]
+    assert (rig.connections, rig.overlaps) == (1, 0)
+    # First come, first served: nobody is asked twice before everybody had a turn.
+    assert [unit for unit, *_ in rig.requests[:6]] == [1, 2, 3, 1, 2, 3]
+    for driver in drivers:
+        await driver.close()
+
+
+async def test_who_leaves_does_not_take_the_line_along(rig: UnitsRig) -> None:
+    """The connection stays while anybody uses it, and ends with the last."""
+    one, two = build(rig, 1), build(rig, 2)
+    await one.connect()
+    await two.connect()
+    await one.close()
+    assert flatten(await two.read()) == expect(2)
+    with pytest.raises(NotConnected, match="is closed"):
+        await one.read()
+    await two.close()
+    await one.connect()
+    assert flatten(await one.read()) == expect(1)
+    assert rig.connections == 2
+    await one.close()
+
+
+async def test_a_silent_unit_costs_its_neighbours_one_timeout_per_probe(rig: UnitsRig) -> None:
+    """After two misses nobody waits for it but for one request, now and then; once back it is read again."""
+    well, ill = build(rig, 1), build(rig, 2)
+    await well.connect()
+    await ill.connect()
+    rig.silent = {2}
+    with pytest.raises(NotConnected, match=r"unit 2 at .* has not answered for 0\.5 s"):
+        await ill.read()
+    await ill.close()
+    rig.requests.clear()
+    with pytest.raises(NotConnected, match=r"has not answered for 0\.25 s"):
+        await ill.connect()
+    assert [unit for unit, *_ in rig.requests] == [2]
+    for _ in range(5):
+        begin = monotonic()
+        with pytest.raises(
+            NotConnected, match=r"unit 2 at .* asked again in [45] s, so that the other units"
+        ):
+            await ill.connect()
+        assert flatten(await well.read()) == expect(1)
+        assert monotonic() - begin < TIMEOUT_S
+    assert [unit for unit, *_ in rig.requests if unit == 2] == [2]
+    assert rig.connections == 1
+    rig.silent.clear()
+    ill._line._breakers[2]._probe_at_s = monotonic()  # as if the wait were over
+    await ill.connect()
+    assert flatten(await ill.read()) == expect(2)
+    await ill.close()
+    await well.close()
+
+
+async def test_a_lone_unit_is_never_left_alone(rig: UnitsRig) -> None:
+    """Where nobody else uses the line, every connect asks: a machine is back as soon as it answers."""
+    driver = build(rig, 1)
+    await driver.connect()
+    rig.silent = {1}
+    with pytest.raises(NotConnected):
+        await driver.read()
+    for _ in range(3):
+        with pytest.raises(NotConnected, match=r"has not answered for 0\.25 s"):
+            await driver.connect()
+    rig.silent.clear()
+    await driver.connect()
+    assert flatten(await driver.read()) == expect(1)
+    await driver.close()
+
+
+async def test_a_line_on_which_all_are_silent_is_opened_anew(rig: UnitsRig) -> None:
+    """A connection that died without a word is told from units that are off: nobody answers on it."""
+    drivers = [build(rig, 1), build(rig, 2)]
+    for driver in drivers:
+        await driver.connect()
+    rig.silent = {1, 2}
+    for driver in drivers:
+        with pytest.raises(NotConnected, match="has not answered"):
+            await driver.read()
+    rig.silent.clear()
+    with pytest.raises(NotConnected, match="is closed"):
+        await drivers[0].read()
+    for driver in drivers:
+        await driver.connect()
+        await driver.read()
+    assert rig.connections == 2
+    for driver in drivers:
+        await driver.close()
+
+
+async def test_an_unreachable_line_is_knocked_at_once_for_all() -> None:
+    """Machines that wait for the same line learn of its failure together, not one timeout after the other."""
+    rig = UnitsRig()
+    rig.port = find_free_port()
+    drivers = [build(rig, unit) for unit in range(1, 6)]
+    refusals = await asyncio.gather(*(driver.connect() for driver in drivers), return_exceptions=True)
+    (reason,) = {str(refusal) for refusal in refusals}
+    assert reason.startswith(f"{HOST}:{rig.port} refuses the connection")
+    assert drivers[0]._line._failures == 1
+
+
+@pytest.mark.parametrize("transport", ["rtu", "rtu-over-tcp"])
+async def test_serial_frames_are_spoken(transport: str) -> None:
+    """Units on a serial line, here or behind a converter, share it as they would a connection."""
+    rig = UnitsRig(1, 2)
+    await (rig.start_rtu() if transport == "rtu" else rig.start_rtu_over_tcp())
+    more: dict[str, Any] = {"transport": transport}
+    if transport == "rtu":
+        more["serial"] = {"device": rig.device, "baudrate": 115_200, "parity": "none"}
+    drivers = [build(rig, unit, **more) for unit in (1, 2)]
+    await asyncio.gather(*(driver.connect() for driver in drivers))
+    for _ in range(3):
+        read = await asyncio.gather(*(driver.read() for driver in drivers))
+        assert [flatten(frames) for frames in read] == [expect(1), expect(2)]
+    assert (rig.connections, rig.overlaps) == (1, 0)
+    rig.silent = {2}
+    with pytest.raises(NotConnected, match=r"unit 2 at .* has not answered"):
+        await drivers[1].read()
+    assert flatten(await drivers[0].read()) == expect(1)
+    for driver in drivers:
+        await driver.close()
+    await rig.stop()
+
+
+async def test_a_late_answer_on_a_serial_line_is_never_a_certain_value() -> None:
+    """Serial frames carry no number: after a silence the next answer may belong to the request before."""
+    rig = UnitsRig(1, 2)
+    await rig.start_rtu_over_tcp()
+    driver, neighbour = build(rig, 1, transport="rtu-over-tcp"), build(rig, 2, transport="rtu-over-tcp")
+    await driver.connect()
+    await neighbour.connect()
+    rig.silent = {1}
+    with pytest.raises(NotConnected):
+        await driver.read()
+    rig.silent.clear()
+    assert not any(frame.quality for frame in await neighbour.read())
+    first, second = await driver.read()
+    assert first.quality == {"a": {0: quality.UNCERTAIN}}
+    assert second.quality == {}
+    await driver.close()
+    await neighbour.close()
+    await rig.stop()
+
+
+@pytest.mark.parametrize(
+    ("device", "reason"),
+    [("/dev/no-such-port", "is not there: is the adapter plugged in"), ("/dev/null", "is no serial port")],
+)
+async def test_a_port_that_cannot_be_opened_is_said(device: str, reason: str) -> None:
+    """What is wrong with the port, and where to look."""
+    driver = build(UnitsRig(), 1, transport="rtu", serial={"device": device})
+    with pytest.raises(NotConnected, match=f"{device} .*{reason}"):
+        await driver.connect()
+
+
+async def serve_tls(folder: Path, *names: str) -> UnitsRig:
+    """Start unit 1 behind TLS, with a certificate for these names that its authority (`ca.pem`) signed."""
+    make_certificate(folder, *names)
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trust.load_cert_chain(folder / "server.pem", folder / "server.key")
+    rig = UnitsRig(1)
+    await rig.start_tcp(trust=trust)
+    return rig
+
+
+async def test_tls_is_spoken_with_whom_the_authority_vouches_for(tmp_path: Path) -> None:
+    """The certificate may name the machine otherwise than its address, where server_name says so."""
+    rig = await serve_tls(tmp_path, "plc-7.plant.example")
+    tls = {"ca_file": str(tmp_path / "ca.pem"), "server_name": "plc-7.plant.example"}
+    driver = build(rig, 1, transport="tls", tls=tls, timeout_s=2.0)
+    await driver.connect()
+    assert flatten(await driver.read()) == expect(1)
+    await driver.close()
+    await rig.stop()
+
+
+async def test_tls_with_anybody_else_is_refused(tmp_path: Path) -> None:
+    """Another name, another authority, no TLS at all: each is refused with its reason."""
+    rig = await serve_tls(tmp_path, "plc-7.plant.example")
+    plain = UnitsRig(1)
+    await plain.start_tcp()
+    (tmp_path / "other").mkdir()
+    make_certificate(tmp_path / "other", "plc-7.plant.example")
+    ours, other = str(tmp_path / "ca.pem"), str(tmp_path / "other" / "ca.pem")
+    for where, ca_file, name, reason in (
+        (rig, ours, None, r"does not prove that it is 127\.0\.0\.1 .*server_name"),
+        (rig, other, "plc-7.plant.example", r"does not prove that it is plc-7.*ca_file"),
+        (plain, ours, None, r"does not agree on TLS|closed|does not answer"),
+        (rig, str(tmp_path / "gone.pem"), None, r"gone\.pem: No such file"),
+    ):
+        tls = {"ca_file": ca_file} | ({"server_name": name} if name else {})
+        driver = build(where, 1, transport="tls", tls=tls, timeout_s=1.0)
+        with pytest.raises(NotConnected, match=reason):
+            await driver.connect()
+    assert not rig.requests
+    await rig.stop()
+    await plain.stop()
