@@ -114,7 +114,7 @@ def open_file(path: Path, gateway: str, bytes_max: int) -> tuple[sqlite3.Connect
         if reason is not None:
             _set_aside(path, reason)
         connection = _connect(path, bytes_max)
-        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if _is_empty(connection):
             _create(connection, gateway)
         identity = Identity(*connection.execute("SELECT gateway, epoch FROM identity").fetchone())
         if identity.gateway == gateway:
@@ -156,13 +156,22 @@ def _connect(path: Path, bytes_max: int) -> sqlite3.Connection:
 
 
 def _create(connection: sqlite3.Connection, gateway: str) -> None:
-    connection.executescript(
-        f"BEGIN IMMEDIATE; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
-        f"{_SCHEMA}"
-    )
-    connection.execute("INSERT INTO identity VALUES (?, ?, ?)", (gateway, uuid.uuid4().hex, time.time_ns()))
-    connection.execute("INSERT INTO totals VALUES (0, 0)")
-    connection.execute("COMMIT")
+    identity = (gateway, uuid.uuid4().hex, time.time_ns())
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; PRAGMA application_id={APPLICATION_ID}; PRAGMA user_version={SCHEMA_VERSION};"
+            f"{_SCHEMA}"
+        )
+        connection.execute("INSERT INTO identity VALUES (?, ?, ?)", identity)
+        connection.execute("INSERT INTO totals VALUES (0, 0)")
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        connection.close()
+        raise
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
 
 def _find_fault(path: Path) -> str | None:
@@ -171,6 +180,8 @@ def _find_fault(path: Path) -> str | None:
         return None
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)
     try:
+        if _is_empty(connection):
+            return None  # its making was cut short, by a kill or a full disk
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         if application != APPLICATION_ID:
             return "it is another program's file"
