@@ -26,6 +26,7 @@ from edge.sending_limits import SendingLimits
 from edge.settings import EdgeSettings
 from edge.status import StatusReporter, make_will
 from edge.systemd import ServiceNotices
+from edge.tag_filter import make_filter
 from edge.words import describe_room
 from models.link import Link, LinkMessage, LinkState, Will, check_credentials
 from models.telemetry import Topics
@@ -216,7 +217,10 @@ class Agent:
 
 def build_sources(settings: EdgeSettings) -> list[MachineSource]:
     """Return the machines of the settings, each with its driver."""
-    return [MachineSource(machine.path, machine.build()) for machine in settings.machines]
+    return [
+        MachineSource(machine.path, machine.build(), make_filter(machine.tags))
+        for machine in settings.machines
+    ]
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:

@@ -14,6 +14,8 @@ from edge.drivers import Driver, NotConnected
 from edge.machine_states import MachineStates
 from edge.polling_gate import GatedDriver
 from edge.progress import Progress
+from edge.tag_filter import TagFilter
+from edge.tag_news import say_tag_news
 from models.backoff import Backoff
 from models.telemetry import Frame, MachinePath, quality
 from models.words import say_duration
@@ -34,10 +36,11 @@ log = structlog.get_logger()
 
 
 class MachineSource(msgspec.Struct, frozen=True):
-    """A machine and the driver that reaches it."""
+    """A machine, the driver that reaches it, and the rules of its tags where some have any."""
 
     path: MachinePath
     driver: Driver
+    filter: TagFilter | None = None
 
 
 class Schedule:
@@ -69,6 +72,7 @@ class Poller:
     ) -> None:
         self._path = source.path
         self._driver = GatedDriver(source.driver, collector.gate)
+        self._filter = source.filter
         self._collector = collector
         self._states = states
         self._progress = progress or Progress()
@@ -130,6 +134,9 @@ class Poller:
     def _keep(self, frames: list[Frame]) -> None:
         now_ns = time.time_ns()
         admitted = [kept for frame in frames for kept in self._timeline.admit(frame, now_ns)]
+        if self._filter is not None:
+            admitted = self._filter.apply(admitted)
+            say_tag_news(self._path, self._filter.take_news())
         self._count(frames)
         self._collector.add(self._path, admitted)
         self._states.observe(self._path, frames)
@@ -148,6 +155,9 @@ class Poller:
         counted.values_total += sum(len(frame.timestamps) * len(frame.values) for frame in frames)
         counted.repeats_total = self._timeline.repeats_total
         counted.clamped_total = self._timeline.clamped_total
+        if self._filter is not None:
+            counted.suppressed_total = self._filter.suppressed_total
+            counted.implausible_total = self._filter.implausible_total
 
     async def _limited(self, call: Awaitable[Result], timeout_s: float, what: str) -> Result:
         try:
@@ -167,6 +177,8 @@ class Poller:
             log.warning("close_timed_out", machine=str(self._path), after_s=CLOSE_TIMEOUT_S)
 
     def _say_connected(self) -> None:
+        if self._filter is not None:
+            self._filter.begin_again()
         now_ns = time.time_ns()
         before = self._states.get(self._path)
         self._states.connect(self._path, now_ns)

@@ -109,6 +109,8 @@ class StatusReporter:
             "losses": sum(one.losses_total for one in counted),
             "repeats": sum(one.repeats_total for one in counted),
             "clamped": sum(one.clamped_total for one in counted),
+            "suppressed": sum(one.suppressed_total for one in counted),
+            "implausible": sum(one.implausible_total for one in counted),
             "dropped_in_memory": self._flusher.values_dropped_total,
         }
 

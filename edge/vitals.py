@@ -18,6 +18,8 @@ class MachineCounters(msgspec.Struct):
     losses_total: int = 0
     repeats_total: int = 0
     clamped_total: int = 0
+    suppressed_total: int = 0
+    implausible_total: int = 0
 
 
 class Vitals(msgspec.Struct, frozen=True):
@@ -137,6 +139,8 @@ def _list_of_machines(vitals: Vitals) -> list[Metric]:
         "losses_total": "Times that the connection was lost or not made",
         "repeats_total": "Values left out for having the timestamp of the one before",
         "clamped_total": "Values moved to just after an earlier one with a later timestamp",
+        "suppressed_total": "Values not reported for differing less than their deadband",
+        "implausible_total": "Values outside what their tag can be",
     }
     return [
         Metric(

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+    field_validator,
+)
 
 from models.settings import Settings
 from models.telemetry import MachinePath, TopicRejected
@@ -35,11 +42,60 @@ def _check_printable(name: str) -> str:
     return name
 
 
+class PlausibleSettings(Settings):
+    """What the quantity can be at all; beyond it the value is kept, and marked uncertain."""
+
+    low: float = Field(default=float("-inf"), allow_inf_nan=True)
+    high: float = Field(default=float("inf"), allow_inf_nan=True)
+
+    @field_validator("high")
+    @classmethod
+    def _is_above_low(cls, high: float, info: ValidationInfo) -> float:
+        low = info.data.get("low")
+        if low is not None and not low < high:
+            raise ValueError(f"{high:g} is not above low ({low:g})")
+        return high
+
+
+class WhileRunningSettings(Settings):
+    """The machine runs while its tag `tag` is above `above`."""
+
+    tag: Annotated[str, AfterValidator(_check_printable)]
+    above: float = Field(default=0.0, allow_inf_nan=False)
+
+
 class TagSettings(Settings):
-    """One measured quantity: its name, unique on its machine, and its unit. Drivers add where it is read."""
+    """One measured quantity: its name, unique on its machine, and its unit. Drivers add where it is read.
+
+    `deadband` (in the tag's unit) or `deadband_percent` (of the last reported value): what differs less is
+    not reported, but for a repeat every `heartbeat_s`. `stuck_after_s`: unchanged for so long, and the
+    machine runs, means that the sensor does not follow any more.
+    """
 
     name: Annotated[str, AfterValidator(_check_printable)]
     unit: str = ""
+    deadband: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    deadband_percent: float | None = Field(default=None, gt=0, le=100)
+    heartbeat_s: float = Field(default=60.0, ge=1, le=86_400)
+    plausible: PlausibleSettings | None = None
+    stuck_after_s: float | None = Field(default=None, ge=1, le=31_536_000)
+    while_running: WhileRunningSettings | None = None
+
+    @field_validator("deadband_percent")
+    @classmethod
+    def _is_the_only_deadband(cls, percent: float | None, info: ValidationInfo) -> float | None:
+        if percent is not None and info.data.get("deadband") is not None:
+            raise ValueError("there is a deadband already: say one of deadband and deadband_percent")
+        return percent
+
+    @field_validator("while_running")
+    @classmethod
+    def _goes_with_stuck(
+        cls, running: WhileRunningSettings | None, info: ValidationInfo
+    ) -> WhileRunningSettings | None:
+        if running is not None and "stuck_after_s" in info.data and info.data["stuck_after_s"] is None:
+            raise ValueError("while_running is for the watch on stuck values: add stuck_after_s")
+        return running
 
 
 AnyTag = TypeVar("AnyTag", bound=TagSettings)
@@ -54,6 +110,12 @@ def _check_unique(tags: Sequence[AnyTag]) -> Sequence[AnyTag]:
                 "a name stands once on a machine"
             )
         first[tag.name] = index
+    for index, tag in enumerate(tags):
+        if tag.while_running is not None and tag.while_running.tag not in first:
+            raise ValueError(
+                f"tags[{index}].while_running names {tag.while_running.tag!r}, which is no tag of this "
+                f"machine. Known here: {', '.join(list(first)[:10])}"
+            )
     return tags
 
 

@@ -11,6 +11,8 @@ from edge.collector import Collector
 from edge.drivers import NotConnected
 from edge.machine_states import MachineStates
 from edge.poller import MachineSource, Poller
+from edge.tag_filter import TagFilter
+from edge.tag_watches import TagRules
 from models.telemetry import Frame, quality
 from tests.integration.edge_rig import PATH, CountingDriver, until
 
@@ -141,3 +143,35 @@ async def test_a_bad_tag_is_said_once_and_stops_nothing() -> None:
     frames = [frame for _, taken in rig.collector.take() for frame in taken]
     assert [frame.values["count"][0] for frame in frames][:12] == [float(n) for n in range(1, 13)]
     assert frames[0].quality == {"torque": {0: quality.BAD_NODE_ID_UNKNOWN}}
+
+
+class Steady(CountingDriver):
+    """A tag that trembles and then stands, beside one that counts."""
+
+    async def read(self) -> list[Frame]:
+        """Return both tags."""
+        (frame,) = await super().read()
+        values = {**frame.values, "flow": [5.0 + 0.1 * (self.count % 2) if self.count < 50 else 7.0]}
+        return [Frame(frame.timestamps, values)]
+
+
+async def test_a_tags_rules_are_applied_to_what_is_read() -> None:
+    """The deadband leaves out the trembling of its tag only; standing still is said; all of it is counted."""
+    driver = Steady(0.005)
+    rig = Rig(driver)
+    rules = TagRules(deadband=0.5, stuck_ns=100_000_000)
+    source = MachineSource(PATH, driver, TagFilter({"flow": rules}))
+    rig.poller = Poller(source, rig.collector, rig.states)
+    with capture_logs() as said:
+        await rig.run_until(lambda: any(line["event"] == "tag_stuck" for line in said), "it is stuck")
+    frames = [frame for _, taken in rig.collector.take() for frame in taken]
+    flow = [value for frame in frames for value in frame.values.get("flow", [])]
+    counts = [value for frame in frames for value in frame.values.get("count", [])]
+    assert counts == [float(number) for number in range(1, len(counts) + 1)]
+    assert len(counts) >= 60
+    assert flow[0] in (5.0, 5.1)
+    assert flow[2:] == [7.0, 7.0, 7.0]  # the step behind its foot; the last before the mark; the mark
+    counted = rig.states.counters[PATH]
+    assert counted.suppressed_total >= 55
+    (stuck,) = [line for line in said if line["event"] == "tag_stuck"]
+    assert (stuck["machine"], stuck["tag"], stuck["value"]) == (str(PATH), "flow", 7.0)

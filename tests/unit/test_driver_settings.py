@@ -144,3 +144,31 @@ def test_any_printable_name_is_a_tag(name: str) -> None:
     """1 to 128 printable characters, whatever they mean to a browser."""
     settings: dict[str, Any] = {"name": name, "table": "holding", "address": 0, "type": "int16"}
     assert ModbusTagSettings.model_validate(settings).name == name
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (
+            "deadband: 1, deadband_percent: 1",
+            "tags[0].deadband_percent: there is a deadband already: say one of deadband and deadband_percent",
+        ),
+        ("plausible: {low: 5, high: 5}", "tags[0].plausible.high: 5 is not above low (5)"),
+        (
+            "while_running: {tag: current}",
+            "tags[0].while_running: while_running is for the watch on stuck values: add stuck_after_s",
+        ),
+        (
+            "stuck_after_s: 60, while_running: {tag: curent}",
+            "machines[0].tags: tags[0].while_running names 'curent', which is no tag of this machine. "
+            "Known here: current",
+        ),
+    ],
+)
+def test_a_mistake_in_a_tags_rules_is_named(tmp_path: Path, rules: str, expected: str) -> None:
+    """Whatever the driver: what contradicts itself, or names a tag that is not there."""
+    for machine, more, tag in ((MODBUS, "", CURRENT), (OPCUA, "allow_insecure: true", FLOW)):
+        named = tag.replace("name: flow", "name: current").replace("}", f", {rules}}}", 1)
+        with pytest.raises(SettingsError) as caught:
+            load_settings(write(tmp_path, machine, named, more), EdgeSettings)
+        assert expected in str(caught.value)
