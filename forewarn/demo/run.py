@@ -37,7 +37,7 @@ def run_demo(options: DemoOptions) -> None:
     """Play one demo; raise `DemoRefused` for what it cannot show, `ProgramFailed` when a part breaks."""
     plan = plan_demo(parse_scenario(options.scenario), options.minutes)
     port = choose_console_port(options.port)
-    with _folder(options.keep) as folder, _termination_is_interrupt():
+    with _folder(options.keep) as folder, _ending_in_order():
         stage = Stage(plan, find_configuration("demo/plant.yaml"), folder, port, options.seed)
         story = Story(stage, plan, tell)
         print_head(plan, folder)
@@ -112,14 +112,15 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _termination_is_interrupt() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does: in order."""
+def _ending_in_order() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the demo in order, also where a shell had Ctrl-C ignored."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

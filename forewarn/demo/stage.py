@@ -36,7 +36,7 @@ broker: {{host: 127.0.0.1, port: {broker}}}
 records: {{path: records.sqlite}}
 store: {{kind: embedded, path: store.sqlite}}
 bundles: bundles
-watch: {{grid_s: {interval}}}
+watch: {{grid_s: {interval}, bundle_check_s: 1.0}}
 alerts: {{on_delay_s: 4.0, off_delay_s: 30.0}}
 console: {{host: 127.0.0.1, port: {console}, public_url: "http://127.0.0.1:{console}"}}
 notifiers:
@@ -60,13 +60,13 @@ class Stage:
         self._seed = [] if seed is None else ["--seed", str(seed)]
         self._ports = {"broker": find_free_port(), "mail": find_free_port(), "console": console_port}
         self.broker_name, self.broker = make_broker(self._ports["broker"], folder)
+        self._programs = [self.broker]
         self.mail = MailSink(self._ports["mail"], folder / "mail")
         self.console = Console(f"http://127.0.0.1:{console_port}")
         self.facts: dict[str, Any] = {}
         self.plant = self._make("plant", *self._plant_arguments())
         self.edge = self._make("edge", "edge", "run", "--config", str(folder / "edge.yaml"))
         self.cloud = self._make("cloud", "cloud", "run", "--config", str(folder / "cloud.yaml"))
-        self._programs = [self.broker, self.plant, self.edge, self.cloud]
 
     def seconds(self, at_ns: float | None = None) -> float:
         """Return seconds since the start of the demo, of `at_ns` (nanoseconds since 1970) or of now."""
@@ -84,10 +84,10 @@ class Stage:
         tell(
             f"broker: {self.broker_name}; plant: OPC UA {self.facts['opcua']}, Modbus {self.facts['modbus']}"
         )
+        self.cloud.start()
         past.wait(START_S_MAX)
         machines = self._learn(tell)
-        for program in (self.cloud, self.edge):
-            program.start()
+        self.edge.start()
         wait_for(lambda: self._is_flowing(machines), "the console answers and values flow", START_S_MAX)
 
     def check(self) -> None:
@@ -109,12 +109,16 @@ class Stage:
 
     def close(self) -> None:
         """End every program, whatever state it is in."""
-        for program in [self.edge, self.cloud, self.plant, self.broker, *self._programs]:
+        for program in self._programs:
+            program.ask_to_end()
+        for program in self._programs:
             program.end()
         self.mail.stop()
 
     def _make(self, name: str, *arguments: str) -> Program:
-        return Program(name, forewarn_command(*arguments), self.folder)
+        program = Program(name, forewarn_command(*arguments), self.folder)
+        self._programs.append(program)
+        return program
 
     def _plant_arguments(self) -> list[str]:
         plan, folder = self._plan, self.folder

@@ -127,9 +127,13 @@ def test_without_mosquitto_the_demo_brings_its_own_broker(tmp_path: Path) -> Non
     assert alert["kind"] == "machine"
 
 
-def test_ctrl_c_ends_everything_in_order(tmp_path: Path) -> None:
-    """Interrupted, the demo leaves no program and no port, and still sums up."""
+@pytest.mark.parametrize("shell", ["interactive", "background"])
+def test_ctrl_c_ends_everything_in_order(tmp_path: Path, shell: str) -> None:
+    """Interrupted, the demo leaves no program and no port, and still sums up; in a script as well."""
+    # A shell without job control lets its background programs ignore SIGINT.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if shell == "background" else signal.SIG_DFL)
     demo = Demo(tmp_path, "--minutes", "2")
+    signal.signal(signal.SIGINT, before)
     wait_until(lambda: "ready:" in demo.story, "the demo is ready", 60)
     demo.running.send_signal(signal.SIGINT)
     assert demo.running.wait(30) == 0, demo.story
