@@ -11,7 +11,7 @@ from edge.drivers.modbus import Answer
 from edge.drivers.modbus_line import find_line
 from edge.drivers.modbus_settings import ModbusMachineSettings
 from edge.drivers.probing import ProbeClock
-from edge.drivers.refusals import Meaning, choose_quality, explain_refusal, judge, name_exception
+from edge.drivers.refusals import Meaning, choose_quality, explain_refusal, explain_unreachable, judge
 from edge.drivers.registers import Block, BlockDecoder, Limits, plan_blocks, split_block
 from models.telemetry import Frame, Value, quality
 
@@ -107,10 +107,7 @@ class ModbusDriver:
     def _refuse_unreachable(self, code: int) -> None:
         """Raise `NotConnected` when a gateway says that there is nobody of this unit id."""
         if judge(code) is Meaning.UNREACHABLE:
-            raise NotConnected(
-                f"the gateway at {self._line.where} answers {name_exception(code)} for unit "
-                f"{self.unit_id}: is the unit id right, and the device behind the gateway on?"
-            )
+            raise NotConnected(explain_unreachable(self.unit_id, code, self._line.where))
 
     def _take_refusal(
         self, decoder: BlockDecoder, code: int, found: _Round, pending: deque[BlockDecoder]

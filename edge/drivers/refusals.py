@@ -74,6 +74,14 @@ def name_exception(code: int) -> str:
     return _NAMES.get(code, f"exception {code}")
 
 
+def explain_unreachable(unit_id: int, code: int, where: str) -> str:
+    """Say what a gateway means that has not found the unit."""
+    return (
+        f"the gateway at {where} answers {name_exception(code)} for unit {unit_id}: "
+        "is the unit id right, and the device behind the gateway on?"
+    )
+
+
 def explain_refusal(wanted: Wanted, unit_id: int, code: int) -> str:
     """Say which register was asked, what came back, and what is the likely mend."""
     what = f"{wanted.table} {'bit' if is_bit_table(wanted.table) else 'register'}"

@@ -7,6 +7,7 @@ import typer
 
 from forewarn.commands import edge_browse
 from forewarn.commands.edge_plan import plan
+from forewarn.commands.edge_probe import probe
 
 if TYPE_CHECKING:
     from edge.settings import EdgeSettings
@@ -17,6 +18,7 @@ app.add_typer(outbox_app, name="outbox")
 app.command("browse")(edge_browse.browse)
 app.command("import")(edge_browse.import_tags)
 app.command("plan")(plan)
+app.command("probe")(probe)
 
 SettingsFile = Annotated[Path, typer.Argument(metavar="FILE", help="the settings, edge.yaml")]
 
