@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 
 import structlog
 
+from edge.clock_keeper import find_floor
 from edge.collector import Collector
 from edge.flusher import Flusher
 from edge.health import Health
@@ -62,6 +63,7 @@ class Agent:
 
     async def _open_outbox(self) -> OutboxThread:
         chosen = self._settings.outbox
+        self._collector.keeper.floor_ns = find_floor(chosen.path)
         outbox = OutboxThread(
             Outbox(
                 chosen.path,
@@ -112,7 +114,7 @@ class Agent:
             await self._pollers.halt()
             await _cancel(flushing, reporting)
             with suppress(OutboxUnavailable, OutboxCorrupt):
-                await flusher.flush()
+                await flusher.finish()
                 await publisher.drain(DRAIN_S_MAX)
                 await publisher.release_receipted()
             await reporter.say_goodbye()

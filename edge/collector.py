@@ -1,8 +1,11 @@
 """Where pollers leave frames until the next flush: bounded, oldest out first, every loss counted."""
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 
+from edge.clock_keeper import ClockKeeper
 from edge.polling_gate import PollingGate
 from models.telemetry import Frame, MachinePath
 
@@ -14,7 +17,14 @@ Pending = tuple[MachinePath, list[Frame], int]
 class Collector:
     """Frames of all machines, at most `values_pending_max` values. Used from the event loop only."""
 
-    def __init__(self, values_pending_max: int = VALUES_PENDING_MAX) -> None:
+    def __init__(
+        self,
+        values_pending_max: int = VALUES_PENDING_MAX,
+        read_clocks: Callable[[], tuple[int, int]] = lambda: (time.time_ns(), time.monotonic_ns()),
+    ) -> None:
+        self.keeper = ClockKeeper()
+        """Holds back what a wrong clock has stamped."""
+        self._read_clocks = read_clocks
         self.values_pending_max = values_pending_max
         self.values_dropped_total = 0
         self.gate = PollingGate()
@@ -30,6 +40,10 @@ class Collector:
 
     def add(self, machine: MachinePath, frames: list[Frame]) -> None:
         """Keep the frames; what is oldest goes when there is no room."""
+        for owner, admitted in self.keeper.admit(machine, frames, *self._read_clocks()):
+            self._add(owner, admitted)
+
+    def _add(self, machine: MachinePath, frames: list[Frame]) -> None:
         count = sum(len(frame.timestamps) * len(frame.values) for frame in frames)
         if count == 0:
             return
@@ -39,6 +53,8 @@ class Collector:
 
     def take(self) -> list[tuple[MachinePath, list[Frame]]]:
         """Return everything, by machine, and forget it."""
+        for owner, released in self.keeper.release(*self._read_clocks()):
+            self._add(owner, released)
         by_machine: dict[MachinePath, list[Frame]] = {}
         for machine, frames, _ in self._pending:
             by_machine.setdefault(machine, []).extend(frames)

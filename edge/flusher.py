@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
+from edge.clock_news import ClockNews
 from edge.collector import Collector
 from edge.outbox import Put
 from edge.outbox_file import OutboxUnavailable
@@ -36,6 +37,7 @@ class Flusher:
         self.trouble = ""
         """Why the disk takes nothing now; empty while it does."""
         self._progress = progress or Progress()
+        self._clock_news = ClockNews()
         self._collector = collector
         self._outbox = outbox
         self._flush_s = flush_s
@@ -46,6 +48,11 @@ class Flusher:
         self._dropped_said = 0
         self._dropped_said_at = float("-inf")
         self._full_said_at = float("-inf")
+
+    async def finish(self) -> None:
+        """Flush for the last time, and say what cannot be kept."""
+        await self.flush()
+        self._clock_news.tell_end(self._collector.keeper)
 
     @property
     def values_dropped_total(self) -> int:
@@ -77,6 +84,7 @@ class Flusher:
 
     async def _write(self) -> None:
         taken, safe = self._collector.take(), False
+        self._clock_news.tell(self._collector.keeper)
         now = asyncio.get_running_loop().time()
         if taken:
             try:

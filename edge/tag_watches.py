@@ -60,6 +60,7 @@ class TagWatch:
         self.value: Value = None
         self.since_ns: int | None = None
         self._reports_all = rules.deadband is None and rules.deadband_share is None
+        self._seen_ns: int | None = None
         self._reported: Point | None = None
         self._held: Point | None = None
 
@@ -82,6 +83,9 @@ class TagWatch:
     def _mark_stuck(self, point: Point, *, runs: bool) -> Point:
         if self.rules.stuck_ns is None:
             return point
+        seen_ns, self._seen_ns = self._seen_ns, point.timestamp
+        if seen_ns is not None and point.timestamp - seen_ns >= self.rules.stuck_ns:
+            self.since_ns = None  # nobody looked meanwhile, or the clock jumped: that is no standing still
         if point.value is None:  # a sensor that says nothing is not stuck: nothing is known of it
             self.since_ns = None
             return point

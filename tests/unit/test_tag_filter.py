@@ -163,6 +163,17 @@ def test_a_machine_of_which_nothing_is_known_does_not_run() -> None:
     assert paused.take_news() == []
 
 
+def test_a_gap_is_no_standing_still() -> None:
+    """The same value before and after an hour without any, or a clock that jumped by years: not stuck."""
+    watched = make({"name": "a", "stuck_after_s": 10})
+    years = 50 * 31_536_000
+    frames = [Frame([at * SECOND], {"a": [7.0]}) for at in (1, 2, 3, years, years + 1, years + 9)]
+    assert all(not frame.quality for frame in watched.apply(frames))
+    assert watched.take_news() == []
+    watched.apply([Frame([(years + 10) * SECOND], {"a": [7.0]})])
+    assert [one.since_ns for one in watched.take_news()] == [years * SECOND]
+
+
 def test_being_stuck_is_reported_through_a_deadband() -> None:
     """The rules work together: the mark is a change of quality, which no deadband holds back."""
     both = make({"name": "a", "deadband": 1, "heartbeat_s": 3600, "stuck_after_s": 10})
