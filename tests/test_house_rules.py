@@ -19,10 +19,10 @@ IMPOSED_NAMES = {"handle_DATA"}  # aiosmtpd calls it by SMTP's own word
 SUPERVISORS = {"edge/agent.py", "cloud/service.py"}
 LIBRARY_FILES = {
     "pymodbus": {"edge/drivers/modbus.py", "edge/simulator/modbus_server.py"},
-    # The driver's session, its subscription, and what servers say of nodes: one file would be too long.
+    # The driver's login, session, subscription, and what servers say of nodes: one file would be too long.
     "asyncua": {
         *("edge/drivers/opcua.py", "edge/drivers/opcua_nodes.py", "edge/drivers/opcua_subscription.py"),
-        "edge/simulator/opcua_server.py",
+        *("edge/drivers/opcua_security.py", "edge/simulator/opcua_server.py"),
     },
     "paho": {"models/link/mqtt.py"},
     "influxdb_client": {"cloud/stores/influxdb.py"},

@@ -1,4 +1,4 @@
-"""A session with an OPC UA server, in our own types: getting in, and reading."""
+"""A session with an OPC UA server, in our own types: connecting, and reading."""
 
 import asyncio
 import struct
@@ -10,7 +10,6 @@ from typing import TypeVar
 from asyncua import ua
 from asyncua.client.client import Client
 from asyncua.client.ua_client import UaClient, UaClientState
-from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.uaerrors import (
@@ -20,13 +19,14 @@ from asyncua.ua.uaerrors import (
     BadTooManyOperations,
     UaError,
 )
+from cryptography.x509 import Certificate
 
 from edge.drivers import NotConnected
-from edge.drivers.certificates import read_application_uri
 from edge.drivers.columns import Observation, convert_time, convert_value
 from edge.drivers.library_logs import silence
 from edge.drivers.node_ids import Identifier, Node
-from edge.drivers.opcua_settings import OpcuaSecuritySettings, OpcuaServerSettings
+from edge.drivers.opcua_security import identify
+from edge.drivers.opcua_settings import OpcuaServerSettings
 from edge.drivers.opcua_words import explain_failure
 from models.settings import SettingsError
 
@@ -66,6 +66,8 @@ class OpcuaSession:
         """As many as the server takes in one call: by its own word, or less once it has refused."""
         self.namespaces: list[str] = []
         """The URIs of the server's namespaces, in the order of their indexes."""
+        self.certificates: dict[str, Certificate] = {}
+        """Those that take part in this session, by whose they are."""
 
     async def open(self) -> None:
         """Connect, log in, and learn the server's namespaces and limits."""
@@ -74,7 +76,7 @@ class OpcuaSession:
         client.session_timeout = SESSION_TIMEOUT_MS
         silence("asyncua")
         async with self.failing_as_not_connected():
-            await self._identify()
+            self.certificates = await identify(client, self._settings)
             await client.connect()
             self.namespaces = list(await client.get_namespace_array())
             await self._adopt_limits()
@@ -143,21 +145,6 @@ class OpcuaSession:
             await self.close()
             raise NotConnected(explain_failure(self._settings.url, error)) from error
 
-    async def _identify(self) -> None:
-        """Give the client what it needs to get in: certificates, user, password."""
-        settings, client = self._settings, self._client
-        if settings.security is not None:
-            try:
-                await _set_security(client, settings.security)
-            except (ValueError, TypeError) as error:
-                raise NotConnected(
-                    f"the files below security are no certificates and key: {error}"
-                ) from error
-        if settings.user is not None:
-            client.set_user(settings.user)
-        if settings.password is not None:
-            client.set_password(settings.password.read())
-
     async def _adopt_limits(self) -> None:
         """Ask for no more nodes in one call than the server says it takes."""
         for answer in await self._client.uaclient.read(_ask_for([make_node_id(0, node) for node in _LIMITS])):
@@ -204,15 +191,4 @@ def _ask_for(nodes: Sequence[ua.NodeId]) -> ua.ReadParameters:
     return ua.ReadParameters(
         TimestampsToReturn=ua.TimestampsToReturn.Both,
         NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value) for node in nodes],
-    )
-
-
-async def _set_security(client: Client, security: OpcuaSecuritySettings) -> None:
-    client.application_uri = read_application_uri(security.certificate) or client.application_uri
-    await client.set_security(
-        SecurityPolicyBasic256Sha256,
-        certificate=str(security.certificate),
-        private_key=str(security.private_key),
-        # With this one pinned, asyncua refuses any other that the server may show.
-        server_certificate=str(security.server_certificate),
     )

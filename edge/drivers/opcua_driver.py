@@ -8,15 +8,19 @@ import structlog
 
 from edge.drivers import NotConnected
 from edge.drivers.browsing import list_variables
+from edge.drivers.certificates import find_warning, read_clock
 from edge.drivers.columns import Observation, RepeatFilter, gather_frames
 from edge.drivers.news import News
 from edge.drivers.node_ids import NamespaceMissing, Node, find_namespace, find_nearest
 from edge.drivers.opcua import NODES_PER_CALL_MAX, OpcuaSession
 from edge.drivers.opcua_nodes import browse
-from edge.drivers.opcua_settings import OpcuaMachineSettings
+from edge.drivers.opcua_settings import OpcuaMachineSettings, is_loopback
 from edge.drivers.opcua_subscription import OpcuaSubscription
 from edge.drivers.probing import ProbeClock
 from models.telemetry import Frame, quality
+
+CERTIFICATES_S = 3600.0
+"""How often a lasting session's certificates are looked at."""
 
 log = structlog.get_logger()
 
@@ -43,12 +47,14 @@ class OpcuaDriver:
         self._unwatched: Sequence[str] = ()
         self._probes = ProbeClock()
         self._said: set[tuple[str, str]] = set()
+        self._certificates_due_s = 0.0
 
     async def connect(self) -> None:
         """Open a session, find the nodes, begin the subscription; raise `NotConnected` with the reason."""
         await self.close()
         self._session = session = OpcuaSession(self._settings, self._nodes_per_call)
         await session.open()
+        self._look_at_security(session)
         lost = self._resolve(session)
         self._pending = [(name, time_ns(), None, quality.BAD_NODE_ID_UNKNOWN) for name in lost]
         first = await session.read()
@@ -66,6 +72,8 @@ class OpcuaDriver:
         if session is None:
             raise NotConnected(f"there is no connection to the OPC UA server at {self._settings.url}")
         session.check_open()
+        if monotonic() >= self._certificates_due_s:
+            self._look_at_security(session)
         following = self._subscription
         fresh = await session.read() if following is None else await self._follow(following)
         pending, self._pending = self._pending, []
@@ -80,6 +88,22 @@ class OpcuaDriver:
             # What the server once refused as too much it would refuse again.
             self._nodes_per_call = session.nodes_per_call
             await session.close()
+
+    def _look_at_security(self, session: OpcuaSession) -> None:
+        """Say what a person should mend before it ends the connection, once per stage."""
+        self._certificates_due_s = monotonic() + CERTIFICATES_S
+        machine, server = str(self._settings.path), self._settings
+        if server.security is None and not is_loopback(server.url) and ("", "no_security") not in self._said:
+            self._said.add(("", "no_security"))
+            reason = "anyone on the network could read along or pose as the machine: give it security"
+            log.warning("no_security", machine=machine, url=server.url, reason=reason)
+        for whose, certificate in session.certificates.items():
+            days = find_warning(certificate, read_clock())
+            if days is not None and (whose, f"{days} days") not in self._said:
+                self._said.add((whose, f"{days} days"))
+                end = certificate.not_valid_after_utc
+                reason = f"{whose} certificate ends on {end:%Y-%m-%d %H:%M} UTC: renew it before"
+                log.warning("certificate_ends", machine=machine, within_days=days, reason=reason)
 
     def _resolve(self, session: OpcuaSession) -> dict[str, str]:
         """Find the namespaces of the tags' nodes; return why each tag without one has none."""

@@ -1,5 +1,7 @@
 """How to reach an OPC UA server, and which nodes a machine's tags are."""
 
+from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -24,9 +26,25 @@ def _check_url(url: str) -> str:
     return url
 
 
+def is_loopback(url: str) -> bool:
+    """Return whether the server is on this computer: there is no network to read along on."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _check_node_id(text: str) -> str:
     parse_node_id(text)
     return text
+
+
+def _check_pair(name: str, key_name: str, key: Path | None, info: ValidationInfo) -> Path | None:
+    if name in info.data and (info.data[name] is None) != (key is None):
+        missing, given = (key_name, name) if key is None else (name, key_name)
+        raise ValueError(f"there is a {given} without a {missing}: add {missing}: PATH")
+    return key
 
 
 class OpcuaTagSettings(TagSettings):
@@ -41,12 +59,25 @@ class OpcuaTagSettings(TagSettings):
 
 
 class OpcuaSecuritySettings(Settings):
-    """Basic256Sha256, signed and encrypted: our certificate and key, and the one certificate to trust."""
+    """How messages are signed and encrypted, and whom we trust.
 
-    policy: Literal["Basic256Sha256"] = "Basic256Sha256"
-    certificate: ConfigPath
-    private_key: ConfigPath
-    server_certificate: ConfigPath
+    `pki` is a folder: our own certificate is made there, and the server's must be trusted there;
+    `certificate` and `private_key` name other files for ours, `server_certificate` the only one that the
+    server may show.
+    """
+
+    policy: Literal["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"] = "Basic256Sha256"
+    mode: Literal["SignAndEncrypt", "Sign"] = "SignAndEncrypt"
+    pki: ConfigPath = ConfigPath("pki")
+    server_name: str | None = None
+    certificate: ConfigPath | None = None
+    private_key: ConfigPath | None = None
+    server_certificate: ConfigPath | None = None
+
+    @field_validator("private_key")
+    @classmethod
+    def _belongs_to_a_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        return _check_pair("certificate", "private_key", key, info)
 
 
 class OpcuaServerSettings(Settings):
@@ -56,6 +87,8 @@ class OpcuaServerSettings(Settings):
     timeout_s: float = Field(default=4.0, ge=0.1, le=60)
     user: str | None = None
     password: Secret | None = None
+    user_certificate: ConfigPath | None = None
+    user_private_key: ConfigPath | None = None
     security: OpcuaSecuritySettings | None = None
     allow_insecure: bool = Field(default=False, validate_default=True)
 
@@ -66,6 +99,13 @@ class OpcuaServerSettings(Settings):
             raise ValueError("there is a password without a user: add user")
         return password
 
+    @field_validator("user_private_key")
+    @classmethod
+    def _belongs_to_a_user_certificate(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if key is not None and info.data.get("user") is not None:
+            raise ValueError("a user logs in with a password or with a certificate: leave out one of them")
+        return _check_pair("user_certificate", "user_private_key", key, info)
+
     @field_validator("allow_insecure")
     @classmethod
     def _insecurity_is_asked_for(cls, allowed: bool, info: ValidationInfo) -> bool:
@@ -74,7 +114,7 @@ class OpcuaServerSettings(Settings):
         if info.data["security"] is None and not allowed:
             raise ValueError(
                 "there is no security: anyone on the network could read along or pose as the machine. "
-                "Add security: {certificate: PATH, private_key: PATH, server_certificate: PATH}, "
+                "Add security: {policy: Basic256Sha256}, "
                 "or say allow_insecure: true where the network is closed"
             )
         return allowed

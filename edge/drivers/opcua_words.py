@@ -33,7 +33,7 @@ def explain_failure(url: str, error: BaseException) -> str:
         return f"{where}: cannot read {error.filename}: check the paths below security"
     if "No matching endpoints" in str(error):
         return (
-            f"{where} offers no endpoint with this security: give it security: {{...}}, "
+            f"{where} offers no endpoint with this security: give it security: {{policy: Basic256Sha256}}, "
             "or allow_insecure: true where it knows only policy None"
         )
     return f"{where} is lost ({name}: {error})" if str(error) else f"{where} is lost ({name})"

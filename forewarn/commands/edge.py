@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forewarn.commands import edge_browse
+from forewarn.commands import edge_browse, edge_trust
 from forewarn.commands.edge_plan import plan
 from forewarn.commands.edge_probe import probe
 
@@ -17,6 +17,7 @@ outbox_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(outbox_app, name="outbox")
 app.command("browse")(edge_browse.browse)
 app.command("import")(edge_browse.import_tags)
+app.command("trust")(edge_trust.trust)
 app.command("plan")(plan)
 app.command("probe")(probe)
 

@@ -37,7 +37,7 @@ def browse(
         survey(server, wanted=wanted, levels_max=depth, nodes_max=nodes_max, tell=_tell_progress)
     )
     chosen = server.security
-    rows = make_rows(seen.found, under, url, "none" if chosen is None else chosen.policy)
+    rows = make_rows(seen.found, under, url, "none" if chosen is None else f"{chosen.policy}/{chosen.mode}")
     if csv is not None:
         _write(csv, write_csv(rows))
     if yaml is not None:

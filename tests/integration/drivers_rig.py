@@ -11,6 +11,7 @@ from typing import Any
 from asyncua import Server, ua
 from asyncua.common.node import Node
 from asyncua.crypto.cert_gen import setup_self_signed_certificate
+from asyncua.server.user_managers import UserManager
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from pymodbus.constants import ExcCodes
 from pymodbus.pdu import ModbusPDU
@@ -118,17 +119,19 @@ class OpcuaRig:
     def __init__(self, port: int) -> None:
         self.url = f"opc.tcp://{HOST}:{port}/forewarn"
         self.identity: Identity | None = None
+        self.policies = [ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt]
+        self.user_manager: UserManager | None = None
         self.nodes: dict[str, Node] = {}
         self.server: Server | None = None
 
     async def start(self, values: dict[str, Any] | None = None, *, before: tuple[str, ...] = ()) -> None:
         """Serve `values`; namespaces `before` are registered first, and shift the index of ours."""
-        server = Server()
+        server = Server(user_manager=self.user_manager)
         await server.init()
         server.set_endpoint(self.url)
         server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         if self.identity is not None:
-            server.set_security_policy([ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt])
+            server.set_security_policy(self.policies)
             await server.set_application_uri(self.identity.uri)
             await server.load_certificate(str(self.identity.certificate))
             await server.load_private_key(str(self.identity.private_key))
