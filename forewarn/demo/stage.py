@@ -84,9 +84,10 @@ class Stage:
         tell(
             f"broker: {self.broker_name}; plant: OPC UA {self.facts['opcua']}, Modbus {self.facts['modbus']}"
         )
-        self.cloud.start()
         past.wait(START_S_MAX)
+        # Training holds scikit-learn in memory: the service starts when it is through.
         machines = self._learn(tell)
+        self.cloud.start()
         self.edge.start()
         wait_for(lambda: self._is_flowing(machines), "the console answers and values flow", START_S_MAX)
 

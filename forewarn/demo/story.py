@@ -4,13 +4,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from forewarn.demo.memory import measure_memory_mb
+from forewarn.demo.memory import MemoryWatch
 from forewarn.demo.plan import CLOSING_S, Plan
 from forewarn.demo.stage import Stage
 from forewarn.demo.summary import Account, AlertSeen, Summary, find_forewarning_s
 
 TICK_S = 0.25
-MEMORY_EVERY_S = 1.0
 AFTERMATH_S = 6.0
 
 
@@ -22,8 +21,7 @@ class Story:
         self._plan = plan
         self._tell_at = tell
         self._ready_s = 0.0
-        self._memory_mb_peak = 0.0
-        self._memory_due_s = 0.0
+        self._memory = MemoryWatch()
         self._alerts: dict[str, AlertSeen] = {}
         self._mails: list[Path] = []
         self._account = Account(0, 0, 0)
@@ -33,6 +31,7 @@ class Story:
 
     def play(self, when_ready: Callable[[], None]) -> None:
         """Play from the start to the end of the plan."""
+        self._memory.start()
         self._stage.open(self._tell)
         self._ready_s = self._stage.seconds()
         self._tell(f"ready: values flow, the console is at {self._stage.console.url}")
@@ -51,7 +50,8 @@ class Story:
         self._account = self._stage.close_books()
 
     def summarise(self) -> Summary:
-        """Return what happened so far, in numbers."""
+        """Return what happened, in numbers; nothing is watched any more after that."""
+        self._memory.stop()
         alerts = list(self._alerts.values())
         failure = self._reached(self._plan.failure_s)
         return Summary(
@@ -66,7 +66,7 @@ class Story:
             threshold_would_fire_s=self._threshold_s,
             outage_s=self._outage,
             ready_s=round(self._ready_s, 3),
-            memory_mb_peak=round(self._memory_mb_peak, 1),
+            memory_mb_peak=round(self._memory.mb_peak, 1),
             broker=self._stage.broker_name,
         )
 
@@ -78,15 +78,12 @@ class Story:
         return planned_s if planned_s is not None and planned_s <= self._told_s else None
 
     def _watch_until(self, until_s: float) -> None:
-        """Look at alerts, mail and memory every tick until `until_s` after the start."""
+        """Look at alerts and mail every tick until `until_s` after the start."""
         while (now := self._stage.seconds()) < until_s:
             self._told_s = now
             self._stage.check()
             self._look_at_alerts()
             self._look_at_mail()
-            if now >= self._memory_due_s:
-                self._memory_mb_peak = max(self._memory_mb_peak, measure_memory_mb())
-                self._memory_due_s = now + MEMORY_EVERY_S
             time.sleep(min(TICK_S, max(0.0, until_s - self._stage.seconds())))
         self._told_s = until_s
 
