@@ -3,13 +3,16 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import structlog
 
 from edge.clock_keeper import find_floor
 from edge.collector import Collector
+from edge.drivers.shelf import MachineSettings
 from edge.flusher import Flusher
 from edge.health import Health
 from edge.health_server import HealthServer
@@ -22,6 +25,7 @@ from edge.outbox_thread import OutboxThread
 from edge.poller import MachineSource
 from edge.progress import Progress
 from edge.publisher import Publisher
+from edge.reloading import SettingsWatch, plan_reload
 from edge.sending import Sending
 from edge.sending_limits import SendingLimits
 from edge.settings import EdgeSettings
@@ -40,12 +44,18 @@ log = structlog.get_logger()
 
 
 class Agent:
-    """One gateway. `sources` are the machines; by default those of the settings."""
+    """One gateway. `sources` are the machines; by default those of the settings, and of their file later."""
 
-    def __init__(self, settings: EdgeSettings, sources: Sequence[MachineSource] | None = None) -> None:
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        sources: Sequence[MachineSource] | None = None,
+        settings_file: Path | None = None,
+    ) -> None:
         self._settings = settings
+        self._watch = SettingsWatch(settings_file, self.reload) if settings_file is not None else None
         self._topics = Topics(settings.namespace)
-        self._sources = build_sources(settings) if sources is None else list(sources)
+        self._sources = build_sources(settings.machines) if sources is None else list(sources)
         self._collector = Collector()
         self._states = MachineStates()
         self._progress = Progress()
@@ -60,6 +70,31 @@ class Agent:
             await self._run_parts(outbox, stop)
         finally:
             await outbox.close()
+
+    def ask_reload(self) -> None:
+        """Have the settings file read again, if there is one."""
+        if self._watch is not None:
+            self._watch.asked.set()
+
+    async def reload(self, settings: EdgeSettings) -> None:
+        """Take the machines of new settings over; those that did not change are not interrupted."""
+        plan = plan_reload(self._settings, settings)
+        begun = build_sources(plan.begun)
+        await self._pollers.stop(plan.ended)
+        self._pollers.start(begun)
+        self._settings = self._settings.model_copy(update={"machines": settings.machines})
+        log.info(
+            "settings_reloaded",
+            begun=[str(source.path) for source in begun],
+            ended=[str(path) for path in plan.ended],
+            kept=plan.kept,
+        )
+        if plan.restart_keys:
+            log.warning(
+                "settings_need_restart",
+                keys=plan.restart_keys,
+                mend="machines are taken over at once; restart the gateway for these",
+            )
 
     async def _open_outbox(self) -> OutboxThread:
         chosen = self._settings.outbox
@@ -106,13 +141,15 @@ class Agent:
         self._pollers.start(self._sources)
         flushing = self._keep_alive("flusher", flusher.run)
         publishing = self._keep_alive("publisher", publisher.run)
-        reporting = self._keep_alive("status", reporter.run)
+        reporting = [self._keep_alive("status", reporter.run)]
+        if self._watch is not None:
+            reporting.append(self._keep_alive("settings", self._watch.run))
         try:
             async with self._watched(health):
                 await self._wait(stop)
         finally:
             await self._pollers.halt()
-            await _cancel(flushing, reporting)
+            await _cancel(flushing, *reporting)
             with suppress(OutboxUnavailable, OutboxCorrupt):
                 await flusher.finish()
                 await publisher.drain(DRAIN_S_MAX)
@@ -217,12 +254,9 @@ class Agent:
         )
 
 
-def build_sources(settings: EdgeSettings) -> list[MachineSource]:
+def build_sources(machines: Iterable[MachineSettings]) -> list[MachineSource]:
     """Return the machines of the settings, each with its driver."""
-    return [
-        MachineSource(machine.path, machine.build(), make_filter(machine.tags))
-        for machine in settings.machines
-    ]
+    return [MachineSource(machine.path, machine.build(), make_filter(machine.tags)) for machine in machines]
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:
@@ -232,15 +266,21 @@ async def _cancel(*tasks: asyncio.Task[None]) -> None:
 
 
 async def run_until_signal(agent: Agent) -> None:
-    """Run the agent until SIGTERM or SIGINT."""
+    """Run the agent until SIGTERM or SIGINT; SIGHUP has it read its settings again."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if sys.stdin is None or not sys.stdin.isatty():  # a terminal that closes ends its programs as ever
+        loop.add_signal_handler(signal.SIGHUP, agent.ask_reload)
     await agent.run(stop)
 
 
-def run_edge(settings: EdgeSettings) -> None:
+def run_edge(settings: EdgeSettings, settings_file: Path | None = None) -> None:
     """Run the edge agent of the settings until it is told to stop; the whole program."""
     check_credentials(settings.broker)
-    asyncio.run(run_until_signal(Agent(settings)))
+
+    async def run() -> None:
+        await run_until_signal(Agent(settings, settings_file=settings_file))
+
+    asyncio.run(run())

@@ -47,7 +47,7 @@ def run(
     settings = _load(config)
     read_secrets(settings)
     set_up_logs("json" if log_format == "json" else "text" if log_format == "text" else "auto")
-    run_edge(settings)
+    run_edge(settings, config)
 
 
 @app.command("check")
