@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 ARGS ?=
-SERVICES := mosquitto influxd victoria-metrics chromium strace
+SERVICES := mosquitto influxd victoria-metrics chromium strace gcc mbpoll
 
 .PHONY: help demo test slow check services bench lock clean
 .DEFAULT_GOAL := help
@@ -40,7 +40,8 @@ services: ## the servers that tests talk to, by apt (Debian, Ubuntu)
 	if [ -z "$$missing" ]; then echo "services are here: $(SERVICES)"; exit 0; fi; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive \
-	  apt-get install -y -q --no-install-recommends mosquitto influxdb victoria-metrics chromium strace
+	  apt-get install -y -q --no-install-recommends mosquitto influxdb victoria-metrics chromium strace \
+	  gcc libc6-dev libmodbus-dev mbpoll
 
 bench: $(INSTALLED) ## the benchmarks: ratios measured side by side
 	$(BIN)/python -m pytest -m bench -s -q tests/bench $(ARGS)

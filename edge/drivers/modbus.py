@@ -3,6 +3,7 @@
 import asyncio
 import os
 import ssl
+import termios
 from functools import partial
 from time import monotonic, time_ns
 
@@ -60,7 +61,15 @@ class ModbusConnection:
         silence("pymodbus")
         client = self._make_client(timeout_s)
         client.set_max_no_responses(MISSES_BEFORE_PYMODBUS_CLOSES)
-        if not await client.connect():
+        try:
+            connected = await client.connect()
+        except termios.error as error:  # which is no OSError, and passes through pyserial and pymodbus
+            client.close()
+            raise NotConnected(
+                f"{self._line.where} does not take the settings under serial ({error.args[-1]}): "
+                "has the adapter this baudrate and parity?"
+            ) from error
+        if not connected:
             client.close()
             raise NotConnected(await self._explain_failure(timeout_s))
         self._client = client

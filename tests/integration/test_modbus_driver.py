@@ -1,10 +1,8 @@
 """The Modbus driver against a real pymodbus server: blocks, refusals, retries, and never a write."""
 
-import ast
 import asyncio
 import struct
 from collections.abc import AsyncIterator
-from pathlib import Path
 from time import time_ns
 from typing import Any
 
@@ -212,19 +210,3 @@ async def test_a_name_that_does_not_resolve_is_said() -> None:
     ).build()
     with pytest.raises(NotConnected, match=r"no-such-host\.invalid:502 cannot be reached"):
         await driver.connect()
-
-
-async def test_nothing_is_ever_written(rig: ModbusRig) -> None:
-    """No function code that writes is sent, and no method of pymodbus that writes is named in the drivers."""
-    driver = await connect(rig, [tag("a", 1), bit_tag("on", "coil", 1)])
-    for _ in range(3):
-        await driver.read()
-    await driver.close()
-    assert not rig.written
-    for file in Path(modbus_driver.__file__).parent.glob("*.py"):
-        names = {
-            node.attr for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Attribute)
-        }
-        assert not {
-            name for name in names if name.startswith(("write_reg", "write_coil", "readwrite", "mask_write"))
-        }

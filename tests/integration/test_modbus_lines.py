@@ -218,6 +218,18 @@ async def test_a_port_that_cannot_be_opened_is_said(device: str, reason: str) ->
         await driver.connect()
 
 
+async def test_a_port_that_does_not_take_its_settings_is_said() -> None:
+    """Pseudo terminals know no parity: some systems refuse it, which is no fault of the program."""
+    rig = UnitsRig(1)
+    await rig.start_rtu()
+    driver = build(rig, 1, transport="rtu", serial={"device": rig.device, "parity": "odd"})
+    (refusal,) = await asyncio.gather(driver.connect(), return_exceptions=True)
+    assert refusal is None or isinstance(refusal, NotConnected)
+    assert refusal is None or "does not take the settings under serial" in str(refusal)
+    await driver.close()
+    await rig.stop()
+
+
 async def serve_tls(folder: Path, *names: str) -> UnitsRig:
     """Start unit 1 behind TLS, with a certificate for these names that its authority (`ca.pem`) signed."""
     make_certificate(folder, *names)

@@ -1,0 +1,179 @@
+"""The Modbus driver against a server that neither we nor pymodbus wrote: libmodbus, over TCP and serial."""
+
+import os
+import re
+import select
+import subprocess
+import threading
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.drivers.modbus_driver import ModbusDriver
+from edge.drivers.modbus_settings import ModbusMachineSettings
+from models.telemetry import Frame, quality
+from tests.servers import Server, find_free_port, find_program
+
+SOURCE = Path(__file__).with_name("libmodbus_server.c")
+ORDERS = {"ABCD": 150, "CDAB": 152, "BADC": 154, "DCBA": 156}
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The server, compiled."""
+    compiler, built = find_program("gcc"), tmp_path_factory.mktemp("libmodbus") / "libmodbus_server"
+    flags = ["-Wall", "-Werror", "-I/usr/include/modbus", "-o", str(built), str(SOURCE), "-lmodbus"]
+    told = subprocess.run([compiler, *flags], capture_output=True, text=True, check=False)
+    if told.returncode and "modbus.h: No such file" in told.stderr:
+        message = "libmodbus-dev is not installed: make services"
+        if os.environ.get("FOREWARN_REQUIRE_SERVICES") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    assert told.returncode == 0, told.stderr
+    return built
+
+
+@pytest.fixture
+def server(program: Path, tmp_path: Path) -> Iterator[Server]:
+    """The server on a TCP port. It ends itself when anybody writes."""
+    port = find_free_port()
+    server = Server([str(program), "tcp", str(port)], port, tmp_path)
+    server.start()
+    yield server
+    server.stop()
+
+
+class SerialLine:
+    """Two serial ports with a cable between them: what is written into one is read from the other."""
+
+    def __init__(self) -> None:
+        self._files: list[int] = []
+        self.devices: list[str] = []
+        for _ in range(2):
+            ours, theirs = os.openpty()
+            tty.setraw(theirs)
+            self._files += [ours, theirs]
+            self.devices.append(os.ttyname(theirs))
+        self._ended = threading.Event()
+        self._cable = threading.Thread(target=self._pass_on)
+        self._cable.start()
+
+    def _pass_on(self) -> None:
+        left, _, right, _ = self._files
+        while not self._ended.is_set():
+            for end in select.select([left, right], [], [], 0.05)[0]:
+                os.write(left if end == right else right, os.read(end, 512))
+
+    def close(self) -> None:
+        self._ended.set()
+        self._cable.join()
+        for file in self._files:
+            os.close(file)
+
+
+def build(tags: list[dict[str, Any]], **line: Any) -> ModbusDriver:
+    where = {"host": "127.0.0.1", "timeout_s": 2.0} | line
+    return ModbusMachineSettings.model_validate(
+        {"kind": "modbus", "path": "s/a/l/m", "tags": tags, **where}
+    ).build()
+
+
+def list_tags() -> list[dict[str, Any]]:
+    """Return tags in all four tables, more registers than one request takes, and floats in every order."""
+    words = [
+        {"name": f"h{at}", "table": "holding", "address": at, "type": "uint16"} for at in range(0, 150, 2)
+    ]
+    floats = [
+        {"name": order, "table": "holding", "address": at, "type": "float32", "byte_order": order}
+        for order, at in ORDERS.items()
+    ]
+    others = [
+        {"name": "i7", "table": "input", "address": 7, "type": "uint16"},
+        *({"name": f"c{at}", "table": "coil", "address": at} for at in (8, 9, 63)),
+        *({"name": f"d{at}", "table": "discrete", "address": at} for at in (8, 9, 63)),
+    ]
+    return words + floats + others
+
+
+EXPECTED = {
+    **{f"h{at}": 3.0 * at for at in range(0, 150, 2)},
+    **dict.fromkeys(ORDERS, 12.315),
+    "i7": 1_007.0,
+    "c8": 0.0,
+    "c9": 1.0,
+    "c63": 1.0,
+    "d8": 0.0,
+    "d9": 1.0,
+    "d63": 1.0,
+}
+
+
+def flatten(frames: list[Frame]) -> dict[str, float | None]:
+    return {name: column[0] for frame in frames for name, column in frame.values.items()}
+
+
+async def test_every_table_and_byte_order_over_tcp(server: Server) -> None:
+    """Bits, more registers than one request takes, floats in each order: every value is as it was served."""
+    driver = build(list_tags(), port=server.port)
+    await driver.connect()
+    for _ in range(3):
+        frames = await driver.read()
+        assert flatten(frames) == EXPECTED
+        assert not any(frame.quality for frame in frames)
+    await driver.close()
+
+
+async def test_what_it_refuses_is_found(server: Server) -> None:
+    """Registers behind its last cost their own tags only; the connection is used on."""
+    tags = [{"name": f"r{at}", "table": "holding", "address": at, "type": "uint16"} for at in range(190, 203)]
+    driver = build(tags, port=server.port)
+    await driver.connect()
+    for _ in range(2):
+        frames = await driver.read()
+        assert flatten(frames) == {f"r{at}": 3.0 * at if at < 200 else None for at in range(190, 203)}
+        bad = {name: rows[0] for frame in frames for name, rows in frame.quality.items()}
+        assert bad == dict.fromkeys(("r200", "r201", "r202"), quality.BAD_CONFIGURATION_ERROR)
+    await driver.close()
+
+
+async def test_over_a_serial_line(program: Path) -> None:
+    """RTU frames, their checksums and gaps, as libmodbus has them."""
+    line = SerialLine()
+    running = subprocess.Popen([program, "rtu", line.devices[0]])
+    try:
+        serial = {"device": line.devices[1], "parity": "none"}  # a pseudo terminal knows no parity
+        driver = build(list_tags(), host="", transport="rtu", serial=serial)
+        await driver.connect()
+        for _ in range(3):
+            assert flatten(await driver.read()) == EXPECTED
+        await driver.close()
+        assert running.poll() is None
+    finally:
+        running.kill()
+        running.wait(10)
+        line.close()
+
+
+async def test_mbpoll_reads_the_same(server: Server) -> None:
+    """Two programs that know nothing of each other agree about the words and the two common byte orders."""
+    mbpoll = [find_program("mbpoll"), "-1", "-0", "-q", "-p", str(server.port), "-a", "1"]
+
+    def poll(*options: str) -> list[float]:
+        command = [*mbpoll, *options, "127.0.0.1"]
+        told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+        return [float(value) for value in re.findall(r"^\[\d+\]:\s+(\S+)", told.stdout, re.MULTILINE)]
+
+    seen = {
+        "words": poll("-t", "4", "-r", "20", "-c", "3"),
+        "ABCD": poll("-t", "4:float", "-B", "-r", "150", "-c", "1"),
+        "CDAB": poll("-t", "4:float", "-r", "152", "-c", "1"),
+    }
+    driver = build(list_tags(), port=server.port)
+    await driver.connect()
+    values = flatten(await driver.read())
+    await driver.close()
+    assert seen == {"words": [60.0, 63.0, 66.0], "ABCD": [values["ABCD"]], "CDAB": [values["CDAB"]]}
+    assert seen["words"][::2] == [values["h20"], values["h22"]]
