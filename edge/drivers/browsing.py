@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import msgspec
 
-from edge.drivers.node_ids import Node, write_node_id
+from edge.drivers.node_ids import Node
 
 NODES_MAX = 5_000
 LEVELS_MAX = 8
@@ -111,8 +111,3 @@ def _enter(parent: Place, reference: Reference, machines: Node | None) -> Place:
         2 if is_below_machines else 1,
         reference.is_variable,
     )
-
-
-async def list_variables(browse: Browse, namespaces: Sequence[str]) -> list[str]:
-    """Return the node ids of the server's variables, and only so far."""
-    return [write_node_id(*place.node, namespaces) for place in (await walk(browse, namespaces)).variables]

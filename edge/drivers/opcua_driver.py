@@ -1,19 +1,16 @@
 """Follows a machine's tags on an OPC UA server: finds their nodes, passes on what is new as frames."""
 
 from collections.abc import Iterable, Sequence
-from functools import partial
 from time import monotonic, time_ns
 
 import structlog
 
 from edge.drivers import NotConnected
-from edge.drivers.browsing import list_variables
 from edge.drivers.certificates import find_warning, read_clock
 from edge.drivers.columns import Observation, RepeatFilter, gather_frames
 from edge.drivers.news import News
-from edge.drivers.node_ids import NamespaceMissing, Node, find_namespace, find_nearest
 from edge.drivers.opcua import NODES_PER_CALL_MAX, OpcuaSession
-from edge.drivers.opcua_nodes import browse
+from edge.drivers.opcua_addresses import find_addresses, find_near
 from edge.drivers.opcua_settings import OpcuaMachineSettings, is_loopback
 from edge.drivers.opcua_subscription import OpcuaSubscription
 from edge.drivers.probing import ProbeClock
@@ -55,7 +52,7 @@ class OpcuaDriver:
         self._session = session = OpcuaSession(self._settings, self._nodes_per_call)
         await session.open()
         self._look_at_security(session)
-        lost = self._resolve(session)
+        lost = await self._resolve(session)
         self._pending = [(name, time_ns(), None, quality.BAD_NODE_ID_UNKNOWN) for name in lost]
         first = await session.read()
         lost |= {name: "the server has no such node" for name, _, _, code in first if code in _NO_SUCH_NODE}
@@ -105,37 +102,25 @@ class OpcuaDriver:
                 reason = f"{whose} certificate ends on {end:%Y-%m-%d %H:%M} UTC: renew it before"
                 log.warning("certificate_ends", machine=machine, within_days=days, reason=reason)
 
-    def _resolve(self, session: OpcuaSession) -> dict[str, str]:
-        """Find the namespaces of the tags' nodes; return why each tag without one has none."""
-        nodes: dict[str, Node] = {}
-        lost: dict[str, str] = {}
-        for tag in self._settings.tags:
-            node = tag.node
-            if node.uri is None and node.index:
-                uri = session.namespaces[node.index] if node.index < len(session.namespaces) else None
-                mend = (
-                    f"write nsu={uri} instead of ns={node.index}" if uri else "the server has no such index"
-                )
-                reason = f"{tag.node_id}: an index can shift when the server changes; {mend}"
-                self._say_once(tag.name, "namespace_by_index", reason)
-            try:
-                nodes[tag.name] = (find_namespace(node, session.namespaces), node.identifier)
-            except NamespaceMissing as error:
-                lost[tag.name] = str(error)
-        session.choose(nodes)
-        return lost
+    async def _resolve(self, session: OpcuaSession) -> dict[str, str]:
+        """Find the nodes of the tags; return why each tag without one has none."""
+        found = await find_addresses(session, self._settings.tags)
+        for tag, reason in found.by_index.items():
+            self._say_once(tag, "namespace_by_index", reason)
+        session.choose(found.nodes)
+        return dict(found.lost)
 
     async def _explain_lost(self, session: OpcuaSession, lost: dict[str, str]) -> None:
         """Say once per tag which node is not there, and which ones are that look like it."""
-        fresh = [tag for tag in self._settings.tags if (tag.name, "node_not_found") not in self._said]
-        if not any(tag.name in lost for tag in fresh):
-            return
-        existing = await list_variables(partial(browse, session), session.namespaces)
+        fresh = [
+            tag
+            for tag in self._settings.tags
+            if tag.name in lost and (tag.name, "node_not_found") not in self._said
+        ]
+        near = await find_near(session, fresh) if fresh else {}
         for tag in fresh:
-            if tag.name in lost:
-                near = find_nearest(tag.node_id, existing)
-                mend = f"did you mean {' or '.join(near)}?" if near else "nothing there looks like it"
-                self._say_once(tag.name, "node_not_found", f"{tag.node_id}: {lost[tag.name]}; {mend}")
+            reason = f"{tag.address}: {lost[tag.name]}; {near[tag.name]}"
+            self._say_once(tag.name, "node_not_found", reason)
 
     async def _follow(self, subscription: OpcuaSubscription) -> list[Observation]:
         """Wait for the subscription's next news; now and then ask again for what was refused."""

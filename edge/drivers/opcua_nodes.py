@@ -9,7 +9,8 @@ from asyncua.client.ua_client import UaClient
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIdNames, ObjectIds
 
-from edge.drivers.browsing import Reference
+from edge.drivers.browse_paths import Name
+from edge.drivers.browsing import OBJECTS, Reference
 from edge.drivers.node_ids import Node, write_node_id
 from edge.drivers.opcua import OpcuaSession, make_node_id
 
@@ -17,6 +18,7 @@ REFERENCES_MAX = 100_000
 """Of one browse over some hundred nodes: a server without end is cut off here."""
 
 _BAD_NO_CONTINUATION_POINTS = 0x804B0000
+_WHOLE_PATH = 2**32 - 1
 _NUMBERS = frozenset(range(1, 12))
 """The ids of the built-in types Boolean to Double (OPC 10000-6, 5.1.2)."""
 
@@ -67,6 +69,19 @@ async def _continue(session: OpcuaSession, points: dict[int, Any], below: list[l
             for at, answer in zip(points, answers, strict=True)
             if answer.ContinuationPoint
         }
+
+
+async def follow_paths(session: OpcuaSession, paths: Sequence[Sequence[Name]]) -> list[list[Node]]:
+    """Return the nodes to which each path of names leads from Objects on: mostly one, none where it ends."""
+    results = await session.call(paths, _translate)
+    return [
+        [
+            (int(target.TargetId.NamespaceIndex), target.TargetId.Identifier)
+            for target in result.Targets or []
+            if target.RemainingPathIndex == _WHOLE_PATH
+        ]
+        for result in results
+    ]
 
 
 async def describe(session: OpcuaSession, nodes: Sequence[Node]) -> list[Description]:
@@ -145,6 +160,26 @@ def _refer(found: ua.ReferenceDescription) -> Reference:
 
 async def _browse(client: UaClient, nodes: list[Node]) -> list[ua.BrowseResult]:
     return await client.browse(ua.BrowseParameters(NodesToBrowse=[_look_below(node) for node in nodes]))
+
+
+async def _translate(client: UaClient, paths: list[Sequence[Name]]) -> list[ua.BrowsePathResult]:
+    return await client.translate_browsepaths_to_nodeids(
+        [
+            ua.BrowsePath(
+                StartingNode=make_node_id(*OBJECTS),
+                RelativePath=ua.RelativePath(Elements=[_make_element(*name) for name in path]),
+            )
+            for path in paths
+        ]
+    )
+
+
+def _make_element(index: int, name: str) -> ua.RelativePathElement:
+    return ua.RelativePathElement(
+        ReferenceTypeId=make_node_id(0, ObjectIds.HierarchicalReferences),
+        IsInverse=False,  # type: ignore[arg-type]  # asyncua annotates its own kind of bool
+        TargetName=ua.QualifiedName(name, index),
+    )
 
 
 async def _browse_next(client: UaClient, points: list[Any]) -> list[ua.BrowseResult]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
+from edge.drivers.browse_paths import Step, parse_browse_path
 from edge.drivers.node_ids import NodeIdText, parse_node_id
 from edge.drivers.tags import PathOfMachine, Tags, TagSettings
 from models.settings import ConfigPath, Secret, Settings
@@ -40,6 +41,11 @@ def _check_node_id(text: str) -> str:
     return text
 
 
+def _check_browse_path(text: str) -> str:
+    parse_browse_path(text)
+    return text
+
+
 def _check_pair(name: str, key_name: str, key: Path | None, info: ValidationInfo) -> Path | None:
     if name in info.data and (info.data[name] is None) != (key is None):
         missing, given = (key_name, name) if key is None else (name, key_name)
@@ -48,14 +54,33 @@ def _check_pair(name: str, key_name: str, key: Path | None, info: ValidationInfo
 
 
 class OpcuaTagSettings(TagSettings):
-    """One node of the server: `nsu=URI;s=Name` (lasting), `ns=2;s=Name` or `i=2258`."""
+    """One node of the server: `nsu=URI;s=Name` (lasting), `ns=2;s=Name` or `i=2258`; or the path to it."""
 
-    node_id: Annotated[str, AfterValidator(_check_node_id)]
+    node_id: Annotated[str, AfterValidator(_check_node_id)] | None = None
+    browse_path: Annotated[str, AfterValidator(_check_browse_path)] | None = None
+
+    @field_validator("browse_path")
+    @classmethod
+    def _one_address(cls, path: str | None, info: ValidationInfo) -> str | None:
+        if "node_id" in info.data and (info.data["node_id"] is None) == (path is None):
+            raise ValueError("say either node_id or browse_path: where the tag is read")
+        return path
+
+    @property
+    def address(self) -> str:
+        """Where the tag is read, as it was written."""
+        return self.browse_path or self.node_id or ""
 
     @property
     def node(self) -> NodeIdText:
         """The node id, taken apart."""
+        assert self.node_id is not None  # who has a browse path is not asked
         return parse_node_id(self.node_id)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The browse path, taken apart."""
+        return parse_browse_path(self.browse_path) if self.browse_path is not None else ()
 
 
 class OpcuaSecuritySettings(Settings):

@@ -214,3 +214,30 @@ async def test_a_subscription_that_the_server_ends_is_said(
     with pytest.raises(NotConnected):
         await read_for(driver, "a", 1_000)
     await driver.close()
+
+
+@pytest.mark.parametrize("mode", ["poll", "subscription"])
+async def test_a_browse_path_is_followed_at_each_connect(own_rig: OpcuaRig, mode: str) -> None:
+    """Another namespace index and another node id after a download of the controller are no matter."""
+    tags = [
+        {"name": "a", "browse_path": f"0:Objects/nsu={NAMESPACE};Pump/nsu={NAMESPACE};Flow"},
+        {"name": "slip", "browse_path": f"0:Objects/nsu={NAMESPACE};Pump/nsu={NAMESPACE};Flo"},
+    ]
+    driver = build(own_rig, {}, mode=mode, tags=tags)
+    for before, node_id, value in (((), "first", 1.0), (("urn:new",), "second", 2.0)):
+        await own_rig.start(before=before)
+        assert own_rig.server is not None
+        index = await own_rig.server.get_namespace_index(NAMESPACE)
+        pump = await own_rig.server.nodes.objects.add_object(index, "Pump")
+        await pump.add_variable(ua.NodeId(node_id, index), f"{index}:Flow", value)
+        with capture_logs() as logs:
+            await driver.connect()
+        assert {value for value, _ in (await read_for(driver, "a", 1)).values()} == {value}
+        if node_id == "first":
+            (line,) = logs
+            assert line["reason"] == (
+                f"{tags[1]['browse_path']}: the path leads to no node; "
+                f"did you mean Pump/Flow (nsu={NAMESPACE};s=first)?"
+            )
+        await driver.close()
+        await own_rig.stop()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from edge.drivers.browsing import MACHINERY_URI, OBJECTS, Reference, list_variables, walk
+from edge.drivers.browsing import MACHINERY_URI, OBJECTS, Reference, walk
 from edge.drivers.node_ids import Node
 from edge.drivers.opcua_survey import name_tag
 
@@ -46,7 +46,7 @@ async def test_a_walk_finds_variables_with_their_units_and_leaves_out_what_descr
 async def test_a_circle_ends() -> None:
     """A node that is its own grandchild is looked at once."""
     tree = Tree({OBJECTS: [thing("a")], (2, "a"): [thing("b")], (2, "b"): [thing("a"), variable("v")]})
-    assert await list_variables(tree.browse, NAMESPACES) == ["nsu=urn:plant;s=v"]
+    assert [place.path for place in (await walk(tree.browse, NAMESPACES)).variables] == [("a", "b", "v")]
     assert len(tree.asked) == len(set(tree.asked))
 
 
