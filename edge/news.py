@@ -12,15 +12,19 @@ TROUBLE_MENDS: dict[Trouble, tuple[str, str]] = {
         "nobody subscribes to this gateway's batches",
         "is forewarn cloud running, with the same namespace and broker?",
     ),
-    "refused": (
-        "the broker refuses this gateway's batches",
-        "does its access list let this user write below <namespace>/v1/<gateway>/?",
-    ),
     "silent": (
         "the broker takes batches but no receipt says that they are stored",
         "is forewarn cloud running, and its store?",
     ),
 }
+
+REFUSAL_MENDS = {  # by the reason code of the PUBACK
+    135: ("not authorized", "does its access list let this user write below <namespace>/v1/<gateway>/?"),
+    144: ("topic name invalid", "which topics does the broker allow?"),
+    149: ("packet too large", "raise its packet limit, or lower outbox.payload_bytes_max"),
+    151: ("quota exceeded", "raise its quota for this user"),
+}
+REASONS_MAX = 8  # that one outage is told with
 
 log = structlog.get_logger()
 
@@ -55,6 +59,7 @@ class LinkNews:
         self._owes_room = False
         self._connected = False
         self._lost_at: float | None = None
+        self._reasons: set[str] = set()
         self._trouble: Trouble = ""
         self._trouble_at = 0.0
 
@@ -72,13 +77,21 @@ class LinkNews:
             self._lost_at = now
             self._connected = False
             self._owes_room = not self._is_room_known()
+            self._reasons = {reason}
             log.warning("broker_lost", reason=reason, keeping=self._describe_keeping())
+        elif reason not in self._reasons and len(self._reasons) < REASONS_MAX:
+            # It may first be down and then refuse our password: waiting would not mend the second.
+            self._reasons.add(reason)
+            log.warning("broker_still_lost", reason=reason, since=say_duration(now - self._lost_at))
 
-    def tell_trouble(self, trouble: Trouble, now: float) -> None:
-        """What hinders delivery although the broker is there; an empty word when nothing does."""
+    def tell_trouble(self, trouble: Trouble, now: float, code: int = 0) -> None:
+        """What hinders delivery although the broker is there; an empty word when nothing does.
+
+        `code` is the PUBACK's, where the broker refuses.
+        """
         if trouble and not self._trouble:
             self._trouble_at = now
-            reason, mend = TROUBLE_MENDS[trouble]
+            reason, mend = explain_refusal(code) if trouble == "refused" else TROUBLE_MENDS[trouble]
             self._owes_room = not self._is_room_known()
             log.warning("delivery_waits", reason=reason, mend=mend, keeping=self._describe_keeping())
         elif self._trouble and not trouble:
@@ -91,3 +104,9 @@ class LinkNews:
         if self._owes_room and self._is_room_known():
             self._owes_room = False
             log.info("outbox_fills", keeping=self._describe_keeping())
+
+
+def explain_refusal(code: int) -> tuple[str, str]:
+    """Return why the broker refuses batches, and the mend."""
+    name, mend = REFUSAL_MENDS.get(code, ("no reason given", "ask who runs the broker"))
+    return f"the broker refuses this gateway's batches: {name} (PUBACK {code})", mend

@@ -162,6 +162,8 @@ class Publisher:
                 answer.set_result(code)
             return
         self._sending.deliver(mid, code, self._loop.time())
+        if self._sending.trouble == "refused":
+            self._tell_trouble()  # the broker may end the connection over it before the next tick
 
     def _take_message(self, message: LinkMessage) -> None:
         if self._link is not None:
@@ -222,8 +224,11 @@ class Publisher:
             now = self._loop.time()
             self._sending.expire(now)
             if self.connected.is_set():
-                self._news.tell_trouble(self._sending.trouble, now)
+                self._tell_trouble()
             self._pump()
+
+    def _tell_trouble(self) -> None:
+        self._news.tell_trouble(self._sending.trouble, self._loop.time(), self._sending.refusal_code)
 
     async def _fetch(self) -> None:
         limits = self._sending.limits

@@ -37,6 +37,8 @@ class Sending:
     def __init__(self, waiting: Iterable[tuple[int, int]], limits: SendingLimits) -> None:
         self.limits = limits
         self.trouble: Trouble = ""
+        self.refusal_code = 0
+        """Of the last PUBACK that named a failure."""
         self.receipt_timeout_s = limits.receipt_timeout_s
         self.resent_total = 0
         self.sent_total = 0
@@ -73,7 +75,9 @@ class Sending:
         """The broker is there. What it was given before may be lost with it: soon sent again."""
         self._connected = True
         self._heard_at = now
-        self._end_trouble()
+        # Mosquitto ends a TLS connection whose batch it refused: with a full window that would go on and on.
+        if self.trouble != "refused":
+            self._end_trouble()
         soon = now - self.receipt_timeout_s + RECONNECT_GRACE_S
         for batch in self._under_way.values():
             batch.sent_at = min(batch.sent_at, soon)
@@ -151,6 +155,7 @@ class Sending:
         if failed:
             if batch is not None:
                 self._take_back(sequence)
+            self.refusal_code = code
             self._meet_trouble("no_subscribers" if code == NO_SUBSCRIBERS_CODE else "refused", now)
             return
         if batch is not None:

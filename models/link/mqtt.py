@@ -4,6 +4,7 @@ import logging
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +17,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from models.errors import ForewarnError
+from models.link.reasons import explain_connect_error, explain_loss, explain_refusal
 from models.link.settings import BrokerSettings, TlsSettings
+from models.link.takeovers import SLOW_RETRY_S, Takeovers
 
 NO_MATCHING_SUBSCRIBERS = 16
 RECONNECT_DELAY_S_MAX = 4
@@ -81,6 +84,7 @@ class Link:
         self._inflight_max = inflight_max
         self._receive_max = receive_max
         self._session_expiry_s = session_expiry_s
+        self._takeovers = Takeovers()
         self._client: paho.Client | None = None
         self.packet_bytes_max: int | None = None
         """The largest packet the broker takes (CONNACK's Maximum Packet Size), None without a limit."""
@@ -169,22 +173,33 @@ class Link:
         properties: Properties | None,
     ) -> None:
         if code.is_failure:
-            self._on_state(LinkState(False, f"the broker at {self._settings.address} refused: {code}"))
+            self._on_state(LinkState(False, explain_refusal(self._settings, code.value, str(code))))
             return
+        self._takeovers.connect(time.monotonic())
         self.packet_bytes_max = getattr(properties, "MaximumPacketSize", None)
         if self._subscriptions:
             client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
         self._on_state(LinkState(True, ""))
 
-    def _connect_failed(self, _client: paho.Client, _userdata: Any) -> None:
+    def _connect_failed(self, client: paho.Client, _userdata: Any) -> None:
         # paho calls this from inside its `except` block and does not pass the error on.
         error = sys.exc_info()[1]
+        if self._takeovers.is_contested:
+            client.reconnect_delay_set(1, RECONNECT_DELAY_S_MAX)
+        self._takeovers.miss()
         self._on_state(LinkState(False, explain_connect_error(self._settings, error)))
 
     def _disconnected(
-        self, _client: paho.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Any
+        self, client: paho.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Any
     ) -> None:
-        self._on_state(LinkState(False, f"link to the broker at {self._settings.address} lost: {code}"))
+        self._takeovers.lose(time.monotonic(), code.value)
+        contested = self._takeovers.is_contested
+        if contested:
+            client.reconnect_delay_set(SLOW_RETRY_S, SLOW_RETRY_S)
+        else:
+            client.reconnect_delay_set(1, RECONNECT_DELAY_S_MAX)
+        reason = explain_loss(self._settings, self._client_id, code.value, str(code), contested=contested)
+        self._on_state(LinkState(False, reason))
 
     def _arrived(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         self._on_message(LinkMessage(message.topic, bytes(message.payload), message.mid, message.qos))
@@ -193,26 +208,6 @@ class Link:
         self, _client: paho.Client, _userdata: Any, mid: int, code: ReasonCode, _properties: Any
     ) -> None:
         self._on_delivered(mid, code.value)
-
-
-def explain_connect_error(settings: BrokerSettings, error: BaseException | None) -> str:
-    """Return why no connection came about and what to do, in one line for a person."""
-    where = f"the broker at {settings.address}"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        name = settings.tls.server_name if settings.tls and settings.tls.server_name else settings.host
-        return (
-            f"{where} shows a certificate that is not for {name!r} or not trusted ({error.verify_message}): "
-            "check tls.ca_file, and set tls.server_name to a name in the certificate"
-        )
-    if isinstance(error, ssl.SSLError) or (settings.tls and isinstance(error, ConnectionResetError)):
-        return f"{where} speaks no TLS that we accept ({error}): check the port and tls"
-    if isinstance(error, socket.gaierror):
-        return f"cannot resolve {settings.host!r} ({error.strerror}): check broker.host and the DNS"
-    if isinstance(error, ConnectionRefusedError):
-        return f"{where} refused the connection: is a broker running there, and is the port right?"
-    if isinstance(error, TimeoutError):
-        return f"{where} does not answer: check the address and the firewall"
-    return f"{where} cannot be reached: {error}"
 
 
 def make_tls_context(settings: TlsSettings) -> ssl.SSLContext:
