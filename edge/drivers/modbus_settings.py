@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, ValidationInfo, field_validator, model_validator
 
+from edge.drivers.interval_groups import IntervalGroups, group_tags
 from edge.drivers.modbus_line_settings import ModbusLineSettings
 from edge.drivers.register_types import (
     ByteOrder,
@@ -54,6 +55,7 @@ class ModbusTagSettings(TagSettings):
     scale: float = Field(default=1.0, allow_inf_nan=False)
     offset: float = Field(default=0.0, allow_inf_nan=False)
     invalid: tuple[int | FiniteFloat, ...] = Field(default=(), max_length=INVALID_MAX)
+    interval_s: float | None = Field(default=None, ge=0.01, le=3600)
 
     @model_validator(mode="before")
     @classmethod
@@ -150,9 +152,13 @@ class ModbusMachineSettings(ModbusLineSettings):
     bits_max: int = Field(default=BITS_MAX, ge=1, le=BITS_MAX)
     tags: Tags[ModbusTagSettings]
 
-    def build(self) -> "ModbusDriver":
-        """Return the driver, not yet connected."""
+    def build(self) -> "ModbusDriver | IntervalGroups":
+        """Return the driver, not yet connected; several on one line where tags have their own intervals."""
         # A gateway without Modbus machines loads no pymodbus.
         from edge.drivers.modbus_driver import ModbusDriver
 
-        return ModbusDriver(self)
+        drivers = [
+            (interval_s, ModbusDriver(self.model_copy(update={"interval_s": interval_s, "tags": tags})))
+            for interval_s, tags in group_tags(self.tags, self.interval_s)
+        ]
+        return drivers[0][1] if len(drivers) == 1 else IntervalGroups(drivers)
