@@ -48,6 +48,7 @@ class Flusher:
         self._dropped_said = 0
         self._dropped_said_at = float("-inf")
         self._full_said_at = float("-inf")
+        self._given_up = 0
 
     async def finish(self) -> None:
         """Flush for the last time, and say what cannot be kept."""
@@ -130,14 +131,15 @@ class Flusher:
             self._failing_since = None
 
     def _say_full(self, now: float, put: Put) -> None:
+        self._given_up += sum(gone.values for gone in put.dropped)
         if put.dropped and now - self._full_said_at >= SAY_AGAIN_S:
-            self._full_said_at = now
+            given_up, self._given_up, self._full_said_at = self._given_up, 0, now
             log.error(
                 "outbox_full",
-                dropped_values=sum(gone.values for gone in put.dropped),
+                dropped_values=given_up,
                 sequences=[(gone.first, gone.last) for gone in put.dropped],
                 reason=put.dropped[0].reason,
-                mend="the oldest go first: bring broker and cloud back, or raise outbox.bytes_max",
+                mend="the oldest go first: bring broker and cloud back, or raise what edge.yaml allows",
             )
 
     def _say_dropped(self, now: float) -> None:
@@ -147,7 +149,9 @@ class Flusher:
                 "values_dropped",
                 values=total - self._dropped_said,
                 values_total=total,
-                reason="more values came than the disk takes",
-                mend="read less often, or use a faster disk",
+                reason=self.trouble or "more values came than the disk takes",
+                mend="they are lost: mend the disk"
+                if self.trouble
+                else "read less often, or use a faster disk",
             )
             self._dropped_said, self._dropped_said_at = total, now

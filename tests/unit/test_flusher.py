@@ -1,0 +1,71 @@
+"""What the flusher says of values that are lost: how many, why, and once a minute at most."""
+
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from edge import flusher as module
+from edge.collector import Collector
+from edge.flusher import Flusher
+from edge.outbox import Outbox, Put
+from edge.outbox_file import OutboxFull
+from edge.outbox_thread import OutboxThread
+from models.telemetry import Frame, MachinePath
+
+PUMP = MachinePath.parse("site/area/line/pump")
+
+
+def frame(number: int) -> Frame:
+    """Return one value."""
+    return Frame([number], {"flow": [float(number)]})
+
+
+async def test_a_failing_disk_costs_the_oldest_values_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory keeps the newest; the loss is said with the disk's reason, and what was kept is put at last."""
+    outbox, collector = OutboxThread(Outbox(tmp_path / "outbox.sqlite", "pi-01", 10**7)), Collector(10)
+    await outbox.open()
+    puts: list[Put] = []
+    flusher = Flusher(collector, outbox, 0.01, puts.append)
+    real = Outbox.put
+
+    def refuse(*_: object) -> Put:
+        raise OutboxFull("the disk is full: make room")
+
+    monkeypatch.setattr(Outbox, "put", refuse)
+    with capture_logs() as said:
+        for number in range(1, 26):
+            collector.add(PUMP, [frame(number)])
+            await flusher.flush()
+        monkeypatch.setattr(Outbox, "put", real)
+        await flusher.flush()
+    (lost,) = [line for line in said if line["event"] == "values_dropped"]
+    assert (lost["values"], lost["reason"]) == (1, "the disk is full: make room")
+    assert flusher.values_dropped_total == 15
+    events = [line["event"] for line in said]
+    assert (events.count("outbox_unwritable"), events.count("outbox_writable")) == (1, 1)
+    read, _ = await outbox.read([(1, 9)], 9, 10**6)
+    assert b"[16,17,18,19,20,21,22,23,24,25]" in read[0].payload
+    await outbox.close()
+
+
+async def test_what_a_full_outbox_gives_up_is_said_in_sum(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second message counts all that went since the first, not only what the last flush cost."""
+    outbox, collector = OutboxThread(Outbox(tmp_path / "outbox.sqlite", "pi-01", 500)), Collector()
+    await outbox.open()
+    flusher = Flusher(collector, outbox, 0.01, lambda _: None)
+    with capture_logs() as said:
+        for number in range(1, 31):
+            if number == 30:
+                monkeypatch.setattr(module, "SAY_AGAIN_S", 0.0)
+            collector.add(PUMP, [frame(number)])
+            await flusher.flush()
+    first, second = [line["dropped_values"] for line in said if line["event"] == "outbox_full"]
+    totals = await outbox.totals()
+    assert first == 1
+    assert first + second == 30 - totals.waiting_values == sum(gone.values for gone in totals.dropped)
+    await outbox.close()
