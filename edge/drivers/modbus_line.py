@@ -77,7 +77,8 @@ class ModbusLine:
         breaker = self._breakers.get(unit_id)
         if breaker is None or not breaker.misses:
             return None
-        wait_s = breaker.count_wait_s(monotonic()) if len(self._known) > 1 else 0.0
+        has_neighbours = any(rider.unit_id != unit_id for rider in self._known)
+        wait_s = breaker.count_wait_s(monotonic()) if has_neighbours else 0.0
         if wait_s > 0:
             raise NotConnected(
                 f"unit {unit_id} at {self.where} has not answered {breaker.misses} times: it is asked again "

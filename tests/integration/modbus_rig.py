@@ -8,6 +8,7 @@ import tty
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -37,6 +38,7 @@ class UnitsRig:
         self.silent: set[int] = set()
         self.delays_s: list[float] = []
         self.requests: list[tuple[int, int, int, int]] = []
+        self.times_s: list[float] = []
         self.written: list[int] = []
         self.overlaps = 0
         self.connections = 0
@@ -121,6 +123,7 @@ class UnitsRig:
             self.written.append(function)
             return
         self.requests.append((unit, function, first, count))
+        self.times_s.append(monotonic())
         if unit not in self.units or unit in self.silent:
             return
         self.overlaps += self._under_way > 0

@@ -1,19 +1,21 @@
 """Several units behind one line, and every kind of line: turns, silent units, serial ports, TLS."""
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
+from itertools import pairwise
 from time import monotonic
 from typing import Any
 
 import pytest
 
+from edge.collector import Collector
 from edge.drivers import NotConnected
 from edge.drivers.modbus_driver import ModbusDriver
 from edge.drivers.modbus_settings import ModbusMachineSettings
-from models.telemetry import Frame, quality
-from tests.integration.modbus_rig import HOST, UnitsRig, make_certificate
+from edge.machine_states import MachineStates
+from edge.poller import MachineSource, Poller
+from models.telemetry import Frame, MachinePath, quality
+from tests.integration.modbus_rig import HOST, UnitsRig
 from tests.servers import find_free_port
 
 TIMEOUT_S = 0.25
@@ -117,9 +119,35 @@ async def test_a_silent_unit_costs_its_neighbours_one_timeout_per_probe(rig: Uni
     await well.close()
 
 
+async def test_neighbours_of_silent_units_keep_their_schedule(rig: UnitsRig) -> None:
+    """Polled as the gateway polls: two units that are off delay the third by a few requests and no more."""
+    rig.silent = {2, 3}
+    drivers = [build(rig, unit, interval_s=0.05) for unit in (1, 2, 3)]
+    states = MachineStates()
+    sources = [MachineSource(MachinePath.parse(f"s/a/l/unit-{driver.unit_id}"), driver) for driver in drivers]
+    tasks = [asyncio.create_task(Poller(source, Collector(), states).run()) for source in sources]
+
+    def count(unit_id: int) -> int:
+        return sum(unit == unit_id for unit, *_ in rig.requests)
+
+    async with asyncio.timeout(30):
+        while count(1) < 100 or count(2) < 3 or count(3) < 3:
+            await asyncio.sleep(0.05)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    silent = count(2) + count(3)
+    assert silent <= 8  # two tries, then one probe each, and at most one more after five seconds
+    polled = zip(rig.times_s, rig.requests, strict=True)
+    polls_s = [at for at, (unit, function, *_) in polled if (unit, function) == (1, 3)]
+    assert sum(right - left > TIMEOUT_S for left, right in pairwise(polls_s)) <= silent
+    assert [states.get(source.path).state for source in sources] == ["connected", "lost", "lost"]
+    assert rig.overlaps == 0
+
+
 async def test_a_lone_unit_is_never_left_alone(rig: UnitsRig) -> None:
-    """Where nobody else uses the line, every connect asks: a machine is back as soon as it answers."""
-    driver = build(rig, 1)
+    """Where no other unit uses the line, every connect asks: a machine is back as soon as it answers."""
+    driver, same_unit = build(rig, 1), build(rig, 1)
     await driver.connect()
     rig.silent = {1}
     with pytest.raises(NotConnected):
@@ -130,7 +158,10 @@ async def test_a_lone_unit_is_never_left_alone(rig: UnitsRig) -> None:
     rig.silent.clear()
     await driver.connect()
     assert flatten(await driver.read()) == expect(1)
+    await same_unit.connect()
+    assert flatten(await same_unit.read()) == expect(1)
     await driver.close()
+    await same_unit.close()
 
 
 async def test_a_line_on_which_all_are_silent_is_opened_anew(rig: UnitsRig) -> None:
@@ -228,47 +259,3 @@ async def test_a_port_that_does_not_take_its_settings_is_said() -> None:
     assert refusal is None or "does not take the settings under serial" in str(refusal)
     await driver.close()
     await rig.stop()
-
-
-async def serve_tls(folder: Path, *names: str) -> UnitsRig:
-    """Start unit 1 behind TLS, with a certificate for these names that its authority (`ca.pem`) signed."""
-    make_certificate(folder, *names)
-    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trust.load_cert_chain(folder / "server.pem", folder / "server.key")
-    rig = UnitsRig(1)
-    await rig.start_tcp(trust=trust)
-    return rig
-
-
-async def test_tls_is_spoken_with_whom_the_authority_vouches_for(tmp_path: Path) -> None:
-    """The certificate may name the machine otherwise than its address, where server_name says so."""
-    rig = await serve_tls(tmp_path, "plc-7.plant.example")
-    tls = {"ca_file": str(tmp_path / "ca.pem"), "server_name": "plc-7.plant.example"}
-    driver = build(rig, 1, transport="tls", tls=tls, timeout_s=2.0)
-    await driver.connect()
-    assert flatten(await driver.read()) == expect(1)
-    await driver.close()
-    await rig.stop()
-
-
-async def test_tls_with_anybody_else_is_refused(tmp_path: Path) -> None:
-    """Another name, another authority, no TLS at all: each is refused with its reason."""
-    rig = await serve_tls(tmp_path, "plc-7.plant.example")
-    plain = UnitsRig(1)
-    await plain.start_tcp()
-    (tmp_path / "other").mkdir()
-    make_certificate(tmp_path / "other", "plc-7.plant.example")
-    ours, other = str(tmp_path / "ca.pem"), str(tmp_path / "other" / "ca.pem")
-    for where, ca_file, name, reason in (
-        (rig, ours, None, r"does not prove that it is 127\.0\.0\.1 .*server_name"),
-        (rig, other, "plc-7.plant.example", r"does not prove that it is plc-7.*ca_file"),
-        (plain, ours, None, r"does not agree on TLS|closed|does not answer"),
-        (rig, str(tmp_path / "gone.pem"), None, r"gone\.pem: No such file"),
-    ):
-        tls = {"ca_file": ca_file} | ({"server_name": name} if name else {})
-        driver = build(where, 1, transport="tls", tls=tls, timeout_s=1.0)
-        with pytest.raises(NotConnected, match=reason):
-            await driver.connect()
-    assert not rig.requests
-    await rig.stop()
-    await plain.stop()

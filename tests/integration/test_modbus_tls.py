@@ -1,0 +1,64 @@
+"""Modbus over TLS: spoken with whom the plant's authority vouches for, refused with anybody else."""
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.drivers import NotConnected
+from edge.drivers.modbus_driver import ModbusDriver
+from edge.drivers.modbus_settings import ModbusMachineSettings
+from tests.integration.modbus_rig import HOST, UnitsRig, make_certificate
+
+
+def build(rig: UnitsRig, **tls: Any) -> ModbusDriver:
+    """Return the driver of unit 1, with one tag."""
+    tag = {"name": "a", "table": "holding", "address": 1, "type": "uint16"}
+    machine = {"kind": "modbus", "path": "s/a/l/m", "host": HOST, "port": rig.port, "timeout_s": 2.0}
+    return ModbusMachineSettings.model_validate(
+        {**machine, "transport": "tls", "tls": tls, "tags": [tag]}
+    ).build()
+
+
+async def serve_tls(folder: Path, *names: str) -> UnitsRig:
+    """Start unit 1 behind TLS, with a certificate for these names that its authority (`ca.pem`) signed."""
+    make_certificate(folder, *names)
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trust.load_cert_chain(folder / "server.pem", folder / "server.key")
+    rig = UnitsRig(1)
+    await rig.start_tcp(trust=trust)
+    return rig
+
+
+async def test_tls_is_spoken_with_whom_the_authority_vouches_for(tmp_path: Path) -> None:
+    """The certificate may name the machine otherwise than its address, where server_name says so."""
+    rig = await serve_tls(tmp_path, "plc-7.plant.example")
+    driver = build(rig, ca_file=str(tmp_path / "ca.pem"), server_name="plc-7.plant.example")
+    await driver.connect()
+    (frame,) = await driver.read()
+    assert frame.values == {"a": [1_001.0]}
+    await driver.close()
+    await rig.stop()
+
+
+async def test_tls_with_anybody_else_is_refused(tmp_path: Path) -> None:
+    """Another name, another authority, no TLS at all: each is refused with its reason."""
+    rig = await serve_tls(tmp_path, "plc-7.plant.example")
+    plain = UnitsRig(1)
+    await plain.start_tcp()
+    (tmp_path / "other").mkdir()
+    make_certificate(tmp_path / "other", "plc-7.plant.example")
+    ours, other = str(tmp_path / "ca.pem"), str(tmp_path / "other" / "ca.pem")
+    for where, ca_file, name, reason in (
+        (rig, ours, None, r"does not prove that it is 127\.0\.0\.1 .*server_name"),
+        (rig, other, "plc-7.plant.example", r"does not prove that it is plc-7.*ca_file"),
+        (plain, ours, None, r"does not agree on TLS|closed|does not answer"),
+        (rig, str(tmp_path / "gone.pem"), None, r"gone\.pem: No such file"),
+    ):
+        driver = build(where, ca_file=ca_file, server_name=name)
+        with pytest.raises(NotConnected, match=reason):
+            await driver.connect()
+    assert not rig.requests
+    await rig.stop()
+    await plain.stop()
