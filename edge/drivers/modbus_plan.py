@@ -2,6 +2,7 @@
 
 import msgspec
 
+from edge.drivers.interval_groups import group_tags
 from edge.drivers.modbus_settings import ModbusMachineSettings
 from edge.drivers.registers import Block, Limits, Table, plan_blocks
 
@@ -22,9 +23,11 @@ class PlannedRequest(msgspec.Struct, frozen=True):
     read_through: int
     """How many of the registers (or bits) no tag wants: asking around them would cost a request more."""
 
+    interval_s: float
+
 
 def plan_requests(machine: ModbusMachineSettings) -> list[PlannedRequest]:
-    """Return the requests of one poll, in their order, as long as the machine refuses none of them."""
+    """Return the requests of one poll of everything, in their order, as long as the machine refuses none."""
     limits = Limits(machine.gap_max, machine.registers_max, machine.bits_max)
     return [
         PlannedRequest(
@@ -37,8 +40,10 @@ def plan_requests(machine: ModbusMachineSettings) -> list[PlannedRequest]:
             count=block.count,
             tags=tuple(value.name for value in block.wanted),
             read_through=_count_unwanted(block),
+            interval_s=interval_s,
         )
-        for block in plan_blocks([tag.want() for tag in machine.tags], limits)
+        for interval_s, tags in group_tags(machine.tags, machine.interval_s)
+        for block in plan_blocks([tag.want() for tag in tags], limits)
     ]
 
 

@@ -48,7 +48,9 @@ def describe_plan(requests: Sequence["PlannedRequest"]) -> str:
         if request.machine != machine:
             machine = request.machine
             lines.append(f"{machine}  (unit {request.unit_id} at {request.line})")
-        lines.append(f"  {_describe_request(request)}")
+        paces = {other.interval_s for other in requests if other.machine == machine}
+        pace = f"  every {request.interval_s:g} s" if len(paces) > 1 else ""
+        lines.append(f"  {_describe_request(request)}{pace}")
     polled = sum(request.count for request in requests)
     unwanted = sum(request.read_through for request in requests)
     count = len(requests)

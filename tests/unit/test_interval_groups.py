@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from edge.drivers import NotConnected
 from edge.drivers.interval_groups import IntervalGroups, group_tags
+from edge.drivers.modbus_plan import plan_requests
 from edge.drivers.modbus_settings import ModbusMachineSettings
+from forewarn.commands.edge_plan import describe_plan
 from models.telemetry import Frame
 
 
@@ -74,6 +76,15 @@ def test_one_interval_is_one_plain_driver() -> None:
     alone = make_machine(5, 5).build()
     assert (alone.interval_s, isinstance(alone, IntervalGroups)) == (5, False)
     assert make_machine(None, 10).build().interval_s == 2
+
+
+def test_the_plan_shows_the_requests_of_each_interval() -> None:
+    """Tags of unequal intervals share no request, and the plan says how often each goes out."""
+    requests = plan_requests(make_machine(None, 10, None))
+    assert [(one.interval_s, one.tags) for one in requests] == [(2, ("t0", "t2")), (10, ("t1",))]
+    lines = describe_plan(requests).splitlines()
+    assert [line.rpartition("  ")[2] for line in lines[1:3]] == ["every 2 s", "every 10 s"]
+    assert "every" not in describe_plan(plan_requests(make_machine(None, None)))
 
 
 async def test_each_group_is_read_at_its_own_pace() -> None:

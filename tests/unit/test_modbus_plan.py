@@ -71,6 +71,7 @@ def test_json_gives_an_object_per_request(tmp_path: Path) -> None:
         "count": 5,
         "tags": ["a", "b", "low"],
         "read_through": 2,
+        "interval_s": 1.0,
     }
 
 
