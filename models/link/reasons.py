@@ -2,10 +2,11 @@
 
 import socket
 import ssl
+import time
 
 from models.link.settings import BrokerSettings
 from models.link.takeovers import SLOW_RETRY_S, TAKEN_OVER, TAKEOVERS_MAX
-from models.words import say_duration
+from models.words import say_duration, say_instant
 
 _REFUSAL_MENDS = {
     133: "it does not take this client id",
@@ -14,6 +15,11 @@ _REFUSAL_MENDS = {
     136: "it is not ready; this goes on by itself",
     137: "it is busy; this goes on by itself",
     138: "it has banned this client: ask who runs it",
+}
+
+_DATE_MENDS = {  # by OpenSSL's X509_V_ERR_...
+    9: "is not valid yet: this computer's clock",
+    10: "has expired: renew it; this computer's clock",
 }
 
 
@@ -40,6 +46,9 @@ def explain_loss(settings: BrokerSettings, client_id: str, code: int, name: str,
 def explain_connect_error(settings: BrokerSettings, error: BaseException | None) -> str:
     """Return why no connection came about and what to do, in one line for a person."""
     where = f"the broker at {settings.address}"
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _DATE_MENDS:
+        today = say_instant(time.time_ns())[:10]
+        return f"{where} shows a certificate that {_DATE_MENDS[error.verify_code]} says {today}"
     if isinstance(error, ssl.SSLCertVerificationError):
         name = settings.tls.server_name if settings.tls and settings.tls.server_name else settings.host
         return (

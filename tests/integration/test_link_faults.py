@@ -1,14 +1,17 @@
 """The link at its worst: no name service, a frozen broker, two clients of one name, foreign certificates."""
 
+import asyncio
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from models.link import BrokerSettings, Link, LinkMessage, LinkState
 from models.link.settings import TlsSettings
+from tests.integration.edge_rig import CountingDriver, look_into, make_settings, running, until
 from tests.servers import Mosquitto, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -111,13 +114,13 @@ def make_authority(folder: Path, name: str) -> None:
     )
 
 
-def issue(folder: Path, authority: str, name: str, file: str = "") -> TlsSettings:
+def issue(folder: Path, authority: str, name: str, file: str = "", days: str = "2") -> TlsSettings:
     """Make a certificate for `name`; return the settings that use it."""
     file = file or name
     request = ["-keyout", f"{file}.key", "-out", f"{file}.csr", "-subj", f"/CN={name}"]
     openssl(folder, "req", "-newkey", "rsa:2048", "-nodes", *request)
     (folder / "names.txt").write_text("subjectAltName=IP:127.0.0.1\n")
-    signing = ["-CA", f"{authority}.crt", "-CAkey", f"{authority}.key", "-CAcreateserial", "-days", "2"]
+    signing = ["-CA", f"{authority}.crt", "-CAkey", f"{authority}.key", "-CAcreateserial", "-days", days]
     openssl(
         folder,
         *("x509", "-req", "-in", f"{file}.csr", *signing),
@@ -180,6 +183,27 @@ def test_a_gateway_writes_under_its_own_name_only(
     assert {message.topic for message in gateway.messages} == {"forewarn/v1/pi-01/receipt"}
 
 
+async def test_an_agent_under_anothers_name_says_what_the_broker_answers(
+    tmp_path: Path, guarded: Mosquitto
+) -> None:
+    """Settings and certificate name different gateways: that is said once, by name, and all is kept."""
+    tls = issue(tmp_path, "plant-ca", "pi-09")
+    settings = make_settings(tmp_path, guarded.settings.model_copy(update={"tls": tls}))
+    driver = CountingDriver()
+    with capture_logs() as said:
+        async with running(settings, driver):
+            await until(
+                lambda: any(line["event"] == "delivery_waits" for line in said), "the refusal is said"
+            )
+            await asyncio.sleep(3)  # for more probes, whose refusal is nothing new
+    (told,) = [line for line in said if line["event"] == "delivery_waits"]
+    assert told["reason"] == "the broker refuses this gateway's batches: not authorized (PUBACK 135)"
+    assert "access list" in told["mend"]
+    kept = look_into(settings)
+    assert kept.waiting == [(1, kept.sequence_last)]
+    assert kept.waiting_values == driver.count
+
+
 def test_without_the_plants_certificate_nobody_gets_in(
     tmp_path: Path, guarded: Mosquitto, links: list[Watched]
 ) -> None:
@@ -192,6 +216,26 @@ def test_without_the_plants_certificate_nobody_gets_in(
     for watched in links:
         wait_until(lambda each=watched: len(each.losses) >= 2, "it is refused, again and again", 30)  # type: ignore[misc]  # bound now
         assert not any(state.connected for state in watched.states)
+
+
+def test_an_expired_certificate_is_said_by_its_name(tmp_path: Path, links: list[Watched]) -> None:
+    """Neither a wrong name nor a wrong authority: its time is over, and the clock may be what is wrong."""
+    make_authority(tmp_path, "plant-ca")
+    issue(tmp_path, "plant-ca", "broker", days="-1")
+    broker = Mosquitto(
+        tmp_path,
+        f"cafile {tmp_path}/plant-ca.crt",
+        f"certfile {tmp_path}/broker.crt",
+        f"keyfile {tmp_path}/broker.key",
+    )
+    broker.start()
+    tls = TlsSettings(ca_file=tmp_path / "plant-ca.crt")
+    watched = Watched(broker.settings.model_copy(update={"tls": tls}), "punctual")
+    links.append(watched)
+    wait_until(lambda: len(watched.losses) >= 2, "the refusal is said")
+    assert "a certificate that has expired: renew it; this computer's clock says 2" in watched.losses[0]
+    assert watched.losses[0] == watched.losses[1], "or the log would have it again at every try"
+    broker.stop()
 
 
 def test_a_wrong_password_is_said_with_its_mend(tmp_path: Path, links: list[Watched]) -> None:

@@ -173,6 +173,23 @@ def test_a_puback_that_names_a_failure_is_no_delivery() -> None:
         assert sorted({*wire.order, *wire.run(100.1)}) == list(range(1, 10))
 
 
+def test_a_refusal_outlives_the_connection_that_the_broker_ends_over_it() -> None:
+    """Refused, thrown out, connected again: one probe, not the whole window; an accepted one opens it."""
+    wire = connected([(1, 1000)], SendingLimits())
+    wire.pump(0.0)
+    wire.answer(0.1, 135)
+    assert (wire.sending.trouble, wire.sending.refusal_code) == ("refused", 135)
+    for second in range(10, 60, 10):
+        wire.sending.disconnect()
+        wire.sending.connect(float(second))
+        assert len(wire.pump(second + 6.0)) == 1
+        wire.answer(second + 6.1, 135)
+    assert len(wire.pump(90.0)) == 1
+    wire.answer(90.1)
+    assert wire.sending.trouble == ""
+    assert len(wire.pump(90.2)) > 1
+
+
 def test_a_silent_cloud_is_probed_not_flooded() -> None:
     """The broker takes everything, nobody sends receipts: single batches until one is receipted."""
     wire = connected([(1, 1000)], SendingLimits())
