@@ -37,6 +37,7 @@ check: $(INSTALLED) ## ruff, mypy --strict, import rules, house rules, deploymen
 
 services: ## the servers that tests talk to, by apt (Debian, Ubuntu)
 	@missing=; for program in $(SERVICES); do PATH=$$PATH:/usr/sbin command -v $$program >/dev/null || missing=yes; done; \
+	[ -e /usr/include/modbus/modbus.h ] || missing=yes; \
 	if [ -z "$$missing" ]; then echo "services are here: $(SERVICES)"; exit 0; fi; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive \
