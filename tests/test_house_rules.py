@@ -22,7 +22,11 @@ LIBRARY_FILES = {
     # The driver's login, session, subscription, and what servers say of nodes: one file would be too long.
     "asyncua": {
         *("edge/drivers/opcua.py", "edge/drivers/opcua_nodes.py", "edge/drivers/opcua_subscription.py"),
-        *("edge/drivers/opcua_security.py", "edge/simulator/opcua_server.py"),
+        *(
+            "edge/drivers/opcua_security.py",
+            "edge/drivers/opcua_reading.py",
+            "edge/simulator/opcua_server.py",
+        ),
     },
     "paho": {"models/link/mqtt.py"},
     "influxdb_client": {"cloud/stores/influxdb.py"},

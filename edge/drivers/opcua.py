@@ -4,7 +4,6 @@ import asyncio
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from time import time_ns
 from typing import TypeVar
 
 from asyncua import ua
@@ -22,9 +21,10 @@ from asyncua.ua.uaerrors import (
 from cryptography.x509 import Certificate
 
 from edge.drivers import NotConnected
-from edge.drivers.columns import Observation, convert_time, convert_value
+from edge.drivers.columns import Observation
 from edge.drivers.library_logs import silence
 from edge.drivers.node_ids import Identifier, Node
+from edge.drivers.opcua_reading import read_values
 from edge.drivers.opcua_security import identify
 from edge.drivers.opcua_settings import OpcuaServerSettings
 from edge.drivers.opcua_words import explain_failure
@@ -59,7 +59,7 @@ class OpcuaSession:
     def __init__(self, settings: OpcuaServerSettings, nodes_per_call: int = NODES_PER_CALL_MAX) -> None:
         self._settings = settings
         self._client = Client(settings.url, timeout=settings.timeout_s, watchdog_intervall=WATCHDOG_S)
-        self._reads: list[ua.ReadParameters] = []
+        self._reads: list[tuple[ua.ReadParameters, list[str]]] = []
         self.chosen: dict[str, ua.NodeId] = {}
         """The nodes that `choose` was told, by the names of their tags."""
         self.nodes_per_call = nodes_per_call
@@ -94,17 +94,18 @@ class OpcuaSession:
     async def read(self) -> list[Observation]:
         """Return an observation of each chosen node: one bulk Read, or as few as the limit allows."""
         async with self.failing_as_not_connected():
-            answers = await self._read_prepared()
-            now_ns = time_ns()
-            return [observe(name, answer, now_ns) for name, answer in zip(self.chosen, answers, strict=True)]
+            while True:
+                try:
+                    return await self._read_prepared()
+                except _TOO_MUCH as refusal:
+                    self._ask_for_less(len(self.chosen), refusal)
+                    self._prepare_reads()
 
-    async def _read_prepared(self) -> list[ua.DataValue]:
-        while True:
-            try:
-                return [one for wish in self._reads for one in await self._client.uaclient.read(wish)]
-            except _TOO_MUCH as refusal:
-                self._ask_for_less(len(self.chosen), refusal)
-                self._prepare_reads()
+    async def _read_prepared(self) -> list[Observation]:
+        observations: list[Observation] = []
+        for wish, names in self._reads:
+            observations += await read_values(self._client.uaclient, wish, names)
+        return observations
 
     async def call(
         self, items: Sequence[Item], service: Callable[[UaClient, list[Item]], Awaitable[list[Answer]]]
@@ -161,30 +162,15 @@ class OpcuaSession:
 
     def _prepare_reads(self) -> None:
         # Built once: making a thousand ReadValueIds anew costs a fifth of a read.
-        nodes = list(self.chosen.values())
-        self._reads = [
-            _ask_for(nodes[at : at + self.nodes_per_call]) for at in range(0, len(nodes), self.nodes_per_call)
-        ]
+        names, size = list(self.chosen), self.nodes_per_call
+        parts = [names[at : at + size] for at in range(0, len(names), size)]
+        self._reads = [(_ask_for([self.chosen[name] for name in part]), part) for part in parts]
 
 
 def make_node_id(index: int, identifier: Identifier) -> ua.NodeId:
     """Return a node id as asyncua wants it."""
     # asyncua annotates its own int and str types, and takes the plain ones.
     return ua.NodeId(identifier, index)  # type: ignore[arg-type]
-
-
-def code_of(answer: ua.DataValue) -> int:
-    """Return the status code of an answer; one that is not sent is good."""
-    return 0 if answer.StatusCode is None else int(answer.StatusCode.value)
-
-
-def observe(name: str, answer: ua.DataValue, received_ns: int) -> Observation:
-    """Return what a server answered of one tag, in our own types."""
-    variant = answer.Value
-    is_float32 = variant is not None and variant.VariantType is ua.VariantType.Float
-    raw = None if variant is None else variant.Value
-    value, code = convert_value(raw, code_of(answer), is_float32=is_float32)
-    return name, convert_time(answer.SourceTimestamp, answer.ServerTimestamp) or received_ns, value, code
 
 
 def _ask_for(nodes: Sequence[ua.NodeId]) -> ua.ReadParameters:

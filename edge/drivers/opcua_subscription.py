@@ -10,7 +10,8 @@ from asyncua.ua.attribute_ids import AttributeIds
 
 from edge.drivers.columns import has_overflowed
 from edge.drivers.news import News
-from edge.drivers.opcua import FAILURES, OpcuaSession, code_of, observe
+from edge.drivers.opcua import FAILURES, OpcuaSession
+from edge.drivers.opcua_reading import code_of, observe
 from edge.drivers.opcua_settings import OpcuaMachineSettings
 
 KEEP_ALIVE_S = 5.0

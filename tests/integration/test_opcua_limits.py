@@ -10,6 +10,7 @@ from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession
 
+from edge.drivers import opcua_reading
 from tests.integration.drivers_rig import OpcuaRig
 from tests.integration.opcua_rig import build
 from tests.servers import find_free_port
@@ -63,3 +64,32 @@ async def test_a_server_that_takes_fewer_nodes_is_asked_for_fewer(
     await driver.connect()
     assert asked == [2, 2, 2, 2, 2]
     await driver.close()
+
+
+async def test_both_decoders_read_the_same(rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers alone, which are read the short way, and with a text and an array among them, which are not."""
+    values = {"whole": 7, "half": 0.5, "on": True, "single": ua.Variant(12.3, ua.VariantType.Float)}
+    await rig.add({**values, "text": "twelve", "list": [1.0, 2.0]})
+    for names in (list(values), [*values, "text", "list"], [*values, "missing"]):
+        told = []
+        for is_short in (True, False):
+            monkeypatch.setattr(opcua_reading, "_IS_SHORT", is_short)
+            driver = build(rig, {name: name for name in names}, mode="poll")
+            await driver.connect()
+            frames = await driver.read()
+            told.append(
+                {tag: (frame.values[tag], frame.quality.get(tag)) for frame in frames for tag in frame.values}
+            )
+            await driver.close()
+        assert told[0] == told[1]
+        assert len(told[0]) == len(names)
+
+
+async def test_the_decoder_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a diagnosis by an environment variable; by itself where asyncua's inside is another."""
+    assert opcua_reading.choose_decoder()
+    monkeypatch.setattr("asyncua.__version__", "2.2.0")
+    assert not opcua_reading.choose_decoder()
+    monkeypatch.undo()
+    monkeypatch.setenv(opcua_reading.DECODER_VARIABLE, "library")
+    assert not opcua_reading.choose_decoder()
