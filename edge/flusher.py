@@ -53,6 +53,13 @@ class Flusher:
     async def finish(self) -> None:
         """Flush for the last time, and say what cannot be kept."""
         await self.flush()
+        if self._collector.values_pending:
+            log.error(
+                "values_lost",
+                values=self._collector.values_pending,
+                reason=self.trouble,
+                mend="they were in memory only: let the disk take values before you stop the agent",
+            )
         self._clock_news.tell_end(self._collector.keeper)
 
     @property

@@ -69,3 +69,22 @@ async def test_what_a_full_outbox_gives_up_is_said_in_sum(
     assert first == 1
     assert first + second == 30 - totals.waiting_values == sum(gone.values for gone in totals.dropped)
     await outbox.close()
+
+
+async def test_what_ends_with_the_program_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end the disk still refuses: how many values go with the memory that held them."""
+    outbox, collector = OutboxThread(Outbox(tmp_path / "outbox.sqlite", "pi-01", 10**7)), Collector()
+    await outbox.open()
+    flusher = Flusher(collector, outbox, 0.01, lambda _: None)
+
+    def refuse(*_: object) -> Put:
+        raise OutboxFull("the disk is full: make room")
+
+    with capture_logs() as said:
+        await flusher.finish()
+        monkeypatch.setattr(Outbox, "put", refuse)
+        collector.add(PUMP, [frame(1), frame(2)])
+        await flusher.finish()
+    lost = [(line["values"], line["reason"]) for line in said if line["event"] == "values_lost"]
+    assert lost == [(2, "the disk is full: make room")]
+    await outbox.close()
