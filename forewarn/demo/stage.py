@@ -30,6 +30,7 @@ EDGE_HEAD = """\
 gateway: {gateway}
 broker: {{host: 127.0.0.1, port: {broker}}}
 outbox: {{path: outbox.sqlite, flush_s: 0.5}}
+health: {{port: null}}
 """
 CLOUD_HEAD = """\
 broker: {{host: 127.0.0.1, port: {broker}}}
