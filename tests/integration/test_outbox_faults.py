@@ -83,7 +83,7 @@ def cut_the_power(folder: Path, name: str, program: list[str]) -> tuple[int, int
     image, cut = folder / f"{name}.img", folder / f"{name}-cut.img"
     image.touch()
     os.truncate(image, 32_000_000)
-    run("mkfs.ext4", "-qF", str(image))
+    run(find_program("mkfs.ext4"), "-qF", str(image))
     said = folder / f"{name}.said"
     with mounted(folder / name, "-o", "loop", str(image)) as disk, said.open("wb") as out:
         command = [sys.executable, *program, str(disk / "outbox.sqlite"), "0"]
