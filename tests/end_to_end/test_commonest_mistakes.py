@@ -171,7 +171,8 @@ def test_all_mistakes_of_an_edge_file_come_at_once(tmp_path: Path) -> None:
             "edge.yaml:1:1 gateway: is missing.",
             "edge.yaml:1:1 gatway: unknown key. Did you mean gateway?",
             "edge.yaml:2:27 broker.prot: unknown key. Did you mean port?",
-            "edge.yaml:8:12 machines[0].tags[0].node_id: is missing.",
+            "edge.yaml:8:12 machines[0].tags[0].browse_path: say either node_id or browse_path: "
+            "where the tag is read",
             "edge.yaml:8:26 machines[0].tags[0].nodeid: unknown key. Did you mean node_id?",
             "edge.yaml:9:5 machines[1]: kind 'modbuss' is not one of opcua, modbus. Did you mean modbus?",
         ]

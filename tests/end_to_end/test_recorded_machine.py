@@ -45,8 +45,7 @@ def cloud_and_edge(folder: Path, broker: Mosquitto) -> Iterator[None]:
     )
     (folder / "edge.yaml").write_text(
         f"gateway: rig\n{link}outbox: {{path: outbox.sqlite, flush_s: 0.2}}\n"
-        "health: {port: null}\n"
-        + (folder / "machines.yaml").read_text()
+        "health: {port: null}\n" + (folder / "machines.yaml").read_text()
     )
     cloud = Command(folder, "cloud", "cloud", "run", "--config", "cloud.yaml")
     edge = Command(folder, "edge", "edge", "run", "--config", "edge.yaml")
