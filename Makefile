@@ -42,7 +42,7 @@ services: ## the servers that tests talk to, by apt (Debian, Ubuntu)
 	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y -q --no-install-recommends mosquitto influxdb victoria-metrics chromium strace \
-	  gcc libc6-dev libmodbus-dev mbpoll
+	  gcc libc6-dev libmodbus-dev mbpoll e2fsprogs openssl
 
 bench: $(INSTALLED) ## the benchmarks: ratios measured side by side
 	$(BIN)/python -m pytest -m bench -s -q tests/bench $(ARGS)
