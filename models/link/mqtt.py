@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from models.errors import ForewarnError
+from models.link.acks import AckOrder
 from models.link.reasons import explain_connect_error, explain_loss, explain_refusal
 from models.link.settings import BrokerSettings, TlsSettings
 from models.link.takeovers import SLOW_RETRY_S, Takeovers
@@ -85,6 +86,7 @@ class Link:
         self._receive_max = receive_max
         self._session_expiry_s = session_expiry_s
         self._takeovers = Takeovers()
+        self._acks = AckOrder()
         self._client: paho.Client | None = None
         self.packet_bytes_max: int | None = None
         """The largest packet the broker takes (CONNACK's Maximum Packet Size), None without a limit."""
@@ -154,9 +156,10 @@ class Link:
         return sent.mid
 
     def acknowledge(self, message: LinkMessage) -> None:
-        """Tell the broker that `message` is taken care of."""
+        """Tell the broker that `message` is taken care of, as soon as all that came before it are."""
         if self._client is not None:
-            self._client.ack(message.mid, message.qos)
+            for mid in self._acks.settle(message.mid):
+                self._client.ack(mid, message.qos)
 
     def _connect_properties(self) -> Properties:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
@@ -176,6 +179,7 @@ class Link:
             self._on_state(LinkState(False, explain_refusal(self._settings, code.value, str(code))))
             return
         self._takeovers.connect(time.monotonic())
+        self._acks.clear()
         self.packet_bytes_max = getattr(properties, "MaximumPacketSize", None)
         if self._subscriptions:
             client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
@@ -202,6 +206,7 @@ class Link:
         self._on_state(LinkState(False, reason))
 
     def _arrived(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        self._acks.arrive(message.mid)
         self._on_message(LinkMessage(message.topic, bytes(message.payload), message.mid, message.qos))
 
     def _published(
