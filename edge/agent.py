@@ -13,6 +13,7 @@ import structlog
 from edge.clock_keeper import find_floor
 from edge.collector import Collector
 from edge.drivers.shelf import MachineSettings
+from edge.ending import end_tasks
 from edge.flusher import Flusher
 from edge.health import Health
 from edge.health_server import HealthServer
@@ -149,13 +150,13 @@ class Agent:
                 await self._wait(stop)
         finally:
             await self._pollers.halt()
-            await _cancel(flushing, *reporting)
+            await end_tasks([flushing, *reporting])
             with suppress(OutboxUnavailable, OutboxCorrupt):
                 await flusher.finish()
                 await publisher.drain(DRAIN_S_MAX)
                 await publisher.release_receipted()
             await reporter.say_goodbye()
-            await _cancel(publishing)
+            await end_tasks([publishing])
             log.info("edge_stopped", gateway=self._settings.gateway)
 
     def _make_carriers(self, outbox: OutboxThread, totals: OutboxTotals) -> tuple[Publisher, Flusher]:
@@ -196,7 +197,7 @@ class Agent:
             yield
         finally:
             notices.tell_stopping()
-            await _cancel(watching)
+            await end_tasks([watching])
             if server is not None:
                 await server.close()
 
@@ -257,12 +258,6 @@ class Agent:
 def build_sources(machines: Iterable[MachineSettings]) -> list[MachineSource]:
     """Return the machines of the settings, each with its driver."""
     return [MachineSource(machine.path, machine.build(), make_filter(machine.tags)) for machine in machines]
-
-
-async def _cancel(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def run_until_signal(agent: Agent) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 from edge.collector import Collector
+from edge.ending import end_tasks
 from edge.machine_states import MachineStates
 from edge.poller import MachineSource, Poller
 from edge.progress import Progress
@@ -42,17 +43,10 @@ class MachinePollers:
     async def stop(self, paths: Iterable[MachinePath]) -> None:
         """End the pollers of these machines, whose connections close, and forget the machines."""
         ended = [self._running.pop(path) for path in paths if path in self._running]
-        await _cancel(task for _, task in ended)
+        await end_tasks(task for _, task in ended)
         for poller, _ in ended:
             poller.end()
 
     async def halt(self) -> None:
         """End all pollers; what is known of the machines stays, for the last status."""
-        await _cancel(task for _, task in self._running.values())
-
-
-async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
-    ending = list(tasks)
-    for task in ending:
-        task.cancel()
-    await asyncio.gather(*ending, return_exceptions=True)
+        await end_tasks(task for _, task in self._running.values())
