@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 CANCEL_AGAIN_S = 4.0
-"""Longer than an orderly end takes (closing a session, saying goodbye), which a second word would cut short."""
+"""Longer than an orderly end takes (closing a session, saying goodbye), which a second word would cut."""
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[None]], again_s: float = CANCEL_AGAIN_S) -> None:

@@ -23,7 +23,7 @@ from forewarn.demo.summary import Account
 HISTORY_S = 1800
 INTERVAL_S = 0.5
 START_S_MAX = 60.0
-DRAIN_S_MAX = 10.0
+DRAIN_S_MAX = 15.0
 GATEWAY = "demo"
 
 EDGE_HEAD = """\
