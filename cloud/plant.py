@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 from cloud.alerts.advice import load_adviser
 from cloud.alerts.book import AlertBook
 from cloud.gateways import Gateways
-from cloud.ingester import Ingester
-from cloud.intake import Intake
-from cloud.ledger import Ledger
-from cloud.machine_states import MachineStates
+from cloud.ingest.ingester import Ingester
+from cloud.ingest.intake import Intake
+from cloud.ingest.ledger import Ledger
 from cloud.machines import CardBox
 from cloud.metrics import CloudMetrics
 from cloud.notifiers.outbox import NotificationOutbox
 from cloud.notifiers.shelf import list_addresses
 from cloud.settings import CloudSettings
 from cloud.stores import Block
+from cloud.watch.machine_states import MachineStates
 from models.telemetry import Topics
 
 if TYPE_CHECKING:
     from cloud.console.server import ConsoleServer
     from cloud.console.sources import Parts
-    from cloud.watcher import Watcher
+    from cloud.watch.watcher import Watcher
 
 
 class Plant:
@@ -68,7 +68,7 @@ class Plant:
 
     def watch(self, stop: threading.Event) -> None:
         """Run a new watcher, with a reader of its own: a large question of the console must not delay it."""
-        from cloud.watcher import Watcher
+        from cloud.watch.watcher import Watcher
 
         reader = self._settings.store.build_reader()
         try:

@@ -11,14 +11,14 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from cloud.alerts.settings import AlertSettings
 from cloud.console.settings import ConsoleSettings
-from cloud.dead_letters import DeadLetters
-from cloud.intake import IngestSettings
+from cloud.ingest.dead_letters import DeadLetters
+from cloud.ingest.intake import IngestSettings
 from cloud.machines import MachineCard
 from cloud.notifiers.shelf import NotifierSettings
 from cloud.records import open_records
 from cloud.stores.shelf import StoreSettings
 from cloud.transactions import RecordsUnavailable
-from cloud.watching import WatchSettings
+from cloud.watch.watching import WatchSettings
 from models.link import BrokerSettings
 from models.settings import ConfigPath, Settings
 from models.telemetry.topics import SEGMENT, SEGMENT_WORDS

@@ -10,30 +10,30 @@ from pathlib import Path
 
 import structlog
 
-from edge.clock_keeper import find_floor
-from edge.collector import Collector
 from edge.drivers.shelf import MachineSettings
 from edge.ending import end_tasks
-from edge.flusher import Flusher
-from edge.health import Health
-from edge.health_server import HealthServer
-from edge.machine_pollers import MachinePollers
-from edge.machine_states import MachineStates
-from edge.news import LinkNews
-from edge.outbox import Outbox, OutboxTotals, Put
-from edge.outbox_file import OutboxCorrupt, OutboxUnavailable
-from edge.outbox_thread import OutboxThread
-from edge.poller import MachineSource
-from edge.progress import Progress
-from edge.publisher import Publisher
+from edge.outbox.file import OutboxCorrupt, OutboxUnavailable
+from edge.outbox.outbox import Outbox, OutboxTotals, Put
+from edge.outbox.thread import OutboxThread
+from edge.outbox.words import describe_room
+from edge.polling.clock_keeper import find_floor
+from edge.polling.collector import Collector
+from edge.polling.flusher import Flusher
+from edge.polling.machine_pollers import MachinePollers
+from edge.polling.machine_states import MachineStates
+from edge.polling.poller import MachineSource
+from edge.polling.progress import Progress
+from edge.polling.tag_filter import make_filter
+from edge.publishing.limits import SendingLimits
+from edge.publishing.news import LinkNews
+from edge.publishing.publisher import Publisher
+from edge.publishing.sending import Sending
 from edge.reloading import SettingsWatch, plan_reload
-from edge.sending import Sending
-from edge.sending_limits import SendingLimits
 from edge.settings import EdgeSettings
-from edge.status import StatusReporter, make_will
-from edge.systemd import ServiceNotices
-from edge.tag_filter import make_filter
-from edge.words import describe_room
+from edge.vitals.health import Health
+from edge.vitals.server import HealthServer
+from edge.vitals.status import StatusReporter, make_will
+from edge.vitals.systemd import ServiceNotices
 from models.link import Link, LinkMessage, LinkState, Will, check_credentials
 from models.telemetry import Topics
 

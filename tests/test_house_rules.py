@@ -18,13 +18,17 @@ BANNED_WORDS = {
 IMPOSED_NAMES = {"handle_DATA"}  # aiosmtpd calls it by SMTP's own word
 SUPERVISORS = {"edge/agent.py", "cloud/service.py"}
 LIBRARY_FILES = {
-    "pymodbus": {"edge/drivers/modbus.py", "edge/simulator/modbus_server.py"},
+    "pymodbus": {"edge/drivers/modbus/client.py", "edge/simulator/modbus_server.py"},
     # The driver's login, session, subscription, and what servers say of nodes: one file would be too long.
     "asyncua": {
-        *("edge/drivers/opcua.py", "edge/drivers/opcua_nodes.py", "edge/drivers/opcua_subscription.py"),
         *(
-            "edge/drivers/opcua_security.py",
-            "edge/drivers/opcua_reading.py",
+            "edge/drivers/opcua/client.py",
+            "edge/drivers/opcua/nodes.py",
+            "edge/drivers/opcua/subscription.py",
+        ),
+        *(
+            "edge/drivers/opcua/security.py",
+            "edge/drivers/opcua/reading.py",
             "edge/simulator/opcua_server.py",
         ),
     },

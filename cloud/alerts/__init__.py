@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from cloud.observations import Contribution
+from cloud.watch.observations import Contribution
 from models.errors import ForewarnError
 from models.telemetry import MachinePath
 

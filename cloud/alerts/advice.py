@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from pydantic import Field
 
-from cloud.observations import Contribution
+from cloud.watch.observations import Contribution
 from models.settings import Settings, SettingsError, load_settings
 
 GENERIC = "generic"

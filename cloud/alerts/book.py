@@ -26,8 +26,8 @@ from cloud.alerts.tables import (
 from cloud.alerts.words import choose_blamed, summarise_machine, summarise_tags
 from cloud.machines import CardBox
 from cloud.notifiers.outbox import Address, put_notifications
-from cloud.observations import Observation
 from cloud.transactions import begin_read, begin_write
+from cloud.watch.observations import Observation
 from models.telemetry import MachinePath
 
 EVENTS_MAX = 1000

@@ -6,7 +6,7 @@ import msgspec
 
 from cloud.alerts import AlertKind
 from cloud.alerts.settings import AlertSettings
-from cloud.observations import Contribution, Observation
+from cloud.watch.observations import Contribution, Observation
 
 CONTRIBUTIONS_MAX = 3
 CLOCK_MENDED_NS = 3_600_000_000_000

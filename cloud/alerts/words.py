@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cloud.machines import MachineCard
-from cloud.observations import Contribution
+from cloud.watch.observations import Contribution
 
 BLAME_RATIO = 1 / 3
 """A tag is blamed when its deviation is at least this share of the strongest one's."""

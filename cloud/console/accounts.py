@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 
 from cloud.console.shapes import GatewayMachine, GatewayRow
 from cloud.gateways import Gateways, GatewayStatus
-from cloud.ledger import EpochAccount, list_accounts
+from cloud.ingest.ledger import EpochAccount, list_accounts
 
 NS_PER_MS = 1_000_000
 

@@ -7,12 +7,12 @@ from cloud.alerts import Alert, AlertEvent
 from cloud.console.shapes import GatewayRow, PartHealth
 from cloud.machines import MachineCard
 from cloud.notifiers.outbox import Notification
-from cloud.observations import MachineState
+from cloud.watch.observations import MachineState
 from models.telemetry import MachinePath
 
 
 class StateRow(Protocol):
-    """The newest judgement of one machine, as `cloud.machine_states` keeps it."""
+    """The newest judgement of one machine, as `cloud.watch.machine_states` keeps it."""
 
     @property
     def machine(self) -> MachinePath: ...

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any
 
-from edge.drivers.register_types import shorten_float32
+from edge.drivers.modbus.register_types import shorten_float32
 from models.telemetry import Frame, Value, quality
 
 Observation = tuple[str, int, Value, int]

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from edge.drivers.registers import Table, Wanted, is_bit_table
+from edge.drivers.modbus.registers import Table, Wanted, is_bit_table
 from models.telemetry import quality
 
 SHORT_ANSWER = 0

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from edge.drivers.modbus_line_settings import check_lines
-from edge.drivers.modbus_settings import ModbusMachineSettings
-from edge.drivers.opcua_settings import OpcuaMachineSettings
+from edge.drivers.modbus.line_settings import check_lines
+from edge.drivers.modbus.settings import ModbusMachineSettings
+from edge.drivers.opcua.settings import OpcuaMachineSettings
 
 MachineSettings = Annotated[OpcuaMachineSettings | ModbusMachineSettings, Field(discriminator="kind")]
 """Settings of any machine: `.path`, `.tags` (each with `.name` and `.unit`), `.interval_s`, `.build()`."""

@@ -57,8 +57,8 @@ def verify(
     """Show produced, stored and missing, gateway by gateway; exit 1 when anything is missing."""
     import msgspec
 
-    from cloud import verification
-    from cloud.ledger import list_accounts
+    from cloud.ingest import verification
+    from cloud.ingest.ledger import list_accounts
 
     accounts = [verification.verify(one) for one in list_accounts(_load(config).records.build(), gateway)]
     if as_json:
@@ -74,7 +74,7 @@ def list_letters(config: ConfigOption, as_json: JsonOption = False) -> None:
     import msgspec
 
     from cloud.alerts.words import say_time
-    from cloud.dead_letters import list_heads
+    from cloud.ingest.dead_letters import list_heads
 
     settings = _load(config)
     letters = settings.dead_letters.build(settings.records.build()).list_newest()
@@ -112,8 +112,8 @@ def replay_letters(
     every: Annotated[bool, typer.Option("--all", help="all that are not replayed yet")] = False,
 ) -> None:
     """Store dead letters again; exit 1 when one is still bad, which keeps it with its new reason."""
-    from cloud.ledger import Ledger
-    from cloud.replay import Replayer
+    from cloud.ingest.ledger import Ledger
+    from cloud.ingest.replay import Replayer
     from models.telemetry import Topics
 
     if bool(ids) == every:

@@ -53,8 +53,8 @@ def run(
 @app.command("check")
 def check(file: SettingsFile) -> None:
     """Check the settings without touching a machine; exit 3 with every mistake."""
-    from edge.clock import is_clock_synchronised
-    from edge.reports import describe_clock, describe_settings
+    from edge.commands.reports import describe_clock, describe_settings
+    from edge.polling.clock import is_clock_synchronised
     from models.link import check_credentials
 
     settings = _load(file)
@@ -74,8 +74,8 @@ def read(
     import asyncio
     import time
 
-    from edge.reading import pick_machines, read_machines
-    from edge.reports import describe_readings, encode_readings
+    from edge.commands.reading import pick_machines, read_machines
+    from edge.commands.reports import describe_readings, encode_readings
     from forewarn.logs import set_up_logs
 
     set_up_logs("text")  # what the drivers warn of goes beside the readings, not into them
@@ -88,8 +88,8 @@ def read(
 @outbox_app.command("show")
 def show_outbox(file: SettingsFile) -> None:
     """Show what waits in the outbox, also while the agent runs."""
-    from edge.outbox_glance import glance
-    from edge.reports import describe_outbox
+    from edge.commands.reports import describe_outbox
+    from edge.outbox.glance import glance
 
     settings = _load(file)
     typer.echo(describe_outbox(glance(settings.outbox.path), settings.outbox.bytes_max))
@@ -106,9 +106,9 @@ def rescue_outbox(
     """Put what a damaged outbox still holds into the outbox of now, from where it goes to the cloud."""
     import time
 
-    from edge.outbox import Outbox
-    from edge.outbox_rescue import rescue, survey
-    from edge.reports import describe_survey
+    from edge.commands.reports import describe_survey
+    from edge.outbox.outbox import Outbox
+    from edge.outbox.rescue import rescue, survey
 
     settings = _load(config)
     typer.echo(describe_survey(survey(file)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge.drivers.opcua_settings import OpcuaServerSettings
+    from edge.drivers.opcua.settings import OpcuaServerSettings
 
 
 def browse(
@@ -27,8 +27,8 @@ def browse(
 
     import msgspec
 
-    from edge.drivers.opcua_survey import survey
-    from edge.tag_lists import make_rows, write_csv, write_entries, write_table
+    from edge.commands.tag_lists import make_rows, write_csv, write_entries, write_table
+    from edge.drivers.opcua.survey import survey
     from models.telemetry import MachinePath
 
     MachinePath.parse(f"{under}/machine")
@@ -61,8 +61,8 @@ def import_tags(
     ] = False,
 ) -> None:
     """Add the tags that say yes in a list to the settings; comments stay. Shows the change first."""
-    from edge.tag_import import plan_import
-    from edge.tag_lists import read_csv
+    from edge.commands.tag_import import plan_import
+    from edge.commands.tag_lists import read_csv
 
     edit = plan_import(read_csv(file), config)
     if not edit.difference:
@@ -79,7 +79,7 @@ def import_tags(
 def _find_login(config: Path | None, url: str) -> "OpcuaServerSettings":
     import json
 
-    from edge.drivers.opcua_settings import OpcuaMachineSettings, OpcuaServerSettings
+    from edge.drivers.opcua.settings import OpcuaMachineSettings, OpcuaServerSettings
     from edge.settings import EdgeSettings
     from models.settings import SettingsError, load_settings, parse_settings
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge.drivers.modbus_plan import PlannedRequest
+    from edge.drivers.modbus.plan import PlannedRequest
 
 TAGS_SHOWN_MAX = 4
 
@@ -19,8 +19,8 @@ def plan(
     """Show what the Modbus machines would be asked, request by request, without touching one."""
     import msgspec
 
-    from edge.drivers.modbus_plan import plan_requests
-    from edge.drivers.modbus_settings import ModbusMachineSettings
+    from edge.drivers.modbus.plan import plan_requests
+    from edge.drivers.modbus.settings import ModbusMachineSettings
     from edge.settings import EdgeSettings
     from models.settings import load_settings
 

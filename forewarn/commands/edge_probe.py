@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from edge.drivers.modbus_line_settings import ModbusLineSettings
-    from edge.drivers.modbus_probe import Candidate, Words
-    from edge.drivers.registers import Table
+    from edge.drivers.modbus.line_settings import ModbusLineSettings
+    from edge.drivers.modbus.probe import Candidate, Words
+    from edge.drivers.modbus.registers import Table
 
 SHOWN_MAX = 12
 TOLERANCE_SHARE = 0.01
@@ -26,8 +26,8 @@ def probe(
     """Read around a register and show what comes near the value, as tags to paste; exit 1 without any."""
     import asyncio
 
-    from edge.drivers.modbus_line_settings import ModbusLineSettings
-    from edge.drivers.modbus_probe import find_candidates, list_places
+    from edge.drivers.modbus.line_settings import ModbusLineSettings
+    from edge.drivers.modbus.probe import find_candidates, list_places
 
     near = abs(expect) * TOLERANCE_SHARE if tolerance is None else tolerance
     places = list_places(around, expect)
@@ -40,7 +40,7 @@ def probe(
 
 def describe_candidates(candidates: Sequence["Candidate"], expected: float, tolerance: float) -> str:
     """Return the candidates as lines of YAML, the likeliest first, each with the value that it gives."""
-    from edge.drivers.modbus_probe import write_tag
+    from edge.drivers.modbus.probe import write_tag
 
     if not candidates:
         return (
@@ -63,8 +63,8 @@ def describe_candidates(candidates: Sequence["Candidate"], expected: float, tole
 async def _read(
     settings: "ModbusLineSettings", places: Mapping["Table", Sequence[int]], timeout_s: float
 ) -> "Words":
-    from edge.drivers.modbus_line import find_line
-    from edge.drivers.modbus_probe import Visitor, read_around
+    from edge.drivers.modbus.line import find_line
+    from edge.drivers.modbus.probe import Visitor, read_around
 
     line, visitor = find_line(settings.line), Visitor(settings.unit_id)
     try:

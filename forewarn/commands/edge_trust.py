@@ -17,8 +17,8 @@ def trust(
     pki: Annotated[Path | None, typer.Option(metavar="DIR", help="the folder of certificates itself")] = None,
 ) -> None:
     """Trust a certificate that an OPC UA server has shown; without NAME list those that wait."""
-    from edge.drivers.certificates import name_certificate, write_fingerprint
-    from edge.drivers.pki import Pki, PkiUnusable
+    from edge.drivers.opcua.certificates import name_certificate, write_fingerprint
+    from edge.drivers.opcua.pki import Pki, PkiUnusable
 
     folders = [pki] if pki is not None else _find_folders(config)
     waiting = [
@@ -45,7 +45,7 @@ def trust(
 
 
 def _find_folders(config: Path | None) -> list[Path]:
-    from edge.drivers.opcua_settings import OpcuaMachineSettings
+    from edge.drivers.opcua.settings import OpcuaMachineSettings
     from edge.settings import EdgeSettings
     from models.settings import SettingsError, load_settings
 

@@ -42,7 +42,7 @@ def train(
     if bool(machine) == every:
         raise typer.BadParameter("say which machines: --machine PATH (may be repeated), or --all")
     from cloud.settings import CloudSettings
-    from cloud.training import train_machine
+    from cloud.watch.training import train_machine
     from models.settings import load_settings
     from models.telemetry import MachinePath
 

@@ -74,7 +74,7 @@ def _check_broker_program() -> Finding:
 
 
 def _check_clock() -> Finding:
-    from edge.clock import CLOCK_MEND, is_clock_synchronised
+    from edge.polling.clock import CLOCK_MEND, is_clock_synchronised
 
     synchronised = is_clock_synchronised()
     if synchronised is None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from edge.reading import Reading, read_machines
+from edge.commands.reading import Reading, read_machines
 from edge.settings import EdgeSettings, OutboxSettings
 from forewarn.doctor.broker import check_broker
 from forewarn.doctor.computer import check_disk

@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 
 from edge.agent import Agent
-from edge.outbox_thread import OutboxThread
-from edge.poller import MachineSource
+from edge.outbox.thread import OutboxThread
+from edge.polling.poller import MachineSource
 from edge.settings import EdgeSettings
 from forewarn.logs import set_up_logs
 from models.link import Link, LinkMessage, LinkState

@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cloud.dead_letters import DeadLetters
 from cloud.gateways import Gateways
-from cloud.ingester import Ingester
-from cloud.intake import IngestSettings, Intake
-from cloud.ledger import Ledger
+from cloud.ingest.dead_letters import DeadLetters
+from cloud.ingest.ingester import Ingester
+from cloud.ingest.intake import IngestSettings, Intake
+from cloud.ingest.ledger import Ledger
 from cloud.metrics import CloudMetrics
 from cloud.records import open_records
 from cloud.stores import Block, Rejection

@@ -6,8 +6,8 @@ from time import process_time
 import pytest
 from pymodbus.client import AsyncModbusTcpClient
 
-from edge.drivers.modbus_settings import ModbusMachineSettings
-from edge.drivers.registers import BlockDecoder, Limits, Wanted, plan_blocks
+from edge.drivers.modbus.registers import BlockDecoder, Limits, Wanted, plan_blocks
+from edge.drivers.modbus.settings import ModbusMachineSettings
 from models.telemetry import count_values
 from tests.bench.machine_servers import machine_server
 from tests.integration.drivers_rig import HOST

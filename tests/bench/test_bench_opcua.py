@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from asyncua import Client
 
-from edge.drivers.opcua import OpcuaSession
-from edge.drivers.opcua_settings import OpcuaMachineSettings
+from edge.drivers.opcua.client import OpcuaSession
+from edge.drivers.opcua.settings import OpcuaMachineSettings
 from tests.bench.machine_servers import machine_server
 from tests.integration.drivers_rig import NAMESPACE, OpcuaRig
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from models.telemetry import Batch, Frame, MachinePath, encode_batch
 
 MACHINES = [MachinePath("site", "area", "line", f"machine-{number}") for number in range(10)]

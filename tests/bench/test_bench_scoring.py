@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from cloud.watched import WatchedMachine
+from cloud.watch.watched import WatchedMachine
 from models.anomaly.detectors.conditional import ConditionalDetector
 from models.anomaly.features import Matrix, plan_windows
 from models.anomaly.training import train_bundle

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from cloud.observations import Contribution
+from cloud.watch.observations import Contribution
 from tests.integration.console_rig import COMPRESSOR, MOTOR, PUMP, SCRIPT_TAG, PlantRig
 
 TIMEOUT_MS = 20_000

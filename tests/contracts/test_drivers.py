@@ -208,7 +208,7 @@ async def test_a_machine_that_goes_away_is_said_and_comes_back(machine: Machine)
 
 async def test_a_machine_that_falls_silent_is_said(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that stands while nothing answers ends as NotConnected, not as a wait for ever."""
-    monkeypatch.setattr("edge.drivers.opcua.WATCHDOG_S", 1.0)
+    monkeypatch.setattr("edge.drivers.opcua.client.WATCHDOG_S", 1.0)
     proxy = SilentProxy(machine.port)
     await proxy.start()
     driver = build(machine, port=proxy.port)

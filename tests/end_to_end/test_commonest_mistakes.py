@@ -211,7 +211,9 @@ def test_a_clock_that_nobody_keeps_right_is_said_once(
     """`edge run` says it once with the mend and puts it into the status; `edge check` says it as well."""
     # Which clock this computer has is not the test's to choose: the kernel's answer is swapped.
     swap_in(
-        tmp_path, monkeypatch, f"import edge.clock\nedge.clock.is_clock_synchronised = lambda: {answer}\n"
+        tmp_path,
+        monkeypatch,
+        f"from edge.polling import clock\nclock.is_clock_synchronised = lambda: {answer}\n",
     )
     write_edge(tmp_path, f"port: {mosquitto.port}", plant.motor())
     payloads: list[bytes] = []
@@ -245,7 +247,7 @@ def test_our_own_fault_is_one_line_until_the_trace_is_asked_for(
 ) -> None:
     """An exception that nobody expected says where it came up; --debug shows the trace."""
     write_edge(tmp_path, "port: 1", plant.motor())
-    lines = "import edge.clock\nedge.clock.is_clock_synchronised = lambda: {}['clock']\n"
+    lines = "from edge.polling import clock\nclock.is_clock_synchronised = lambda: {}['clock']\n"
     swap_in(tmp_path, monkeypatch, lines)
     told = run_command(tmp_path, "edge", "check", "edge.yaml")
     assert told.returncode == 1
@@ -262,7 +264,7 @@ def test_our_own_fault_is_one_line_until_the_trace_is_asked_for(
     edge.wait_for_line("part_died")
     assert edge.end() == 0
     died = find_events(edge, "part_died")[0]
-    assert died["fault"].startswith("KeyError: 'clock' (edge/status.py, line ")
+    assert died["fault"].startswith("KeyError: 'clock' (edge/vitals/status.py, line ")
     assert "--debug" in died["mend"]
     assert not any("exception" in line for line in read_log(edge))
 

@@ -15,8 +15,8 @@ from cloud.alerts.book import AlertBook
 from cloud.alerts.settings import AlertSettings
 from cloud.machines import CardBox
 from cloud.notifiers.outbox import Address
-from cloud.observations import Contribution, Observation
 from cloud.records import open_records
+from cloud.watch.observations import Contribution, Observation
 from models.telemetry import MachinePath
 from tests.end_to_end.mistakes_rig import PUMP, ServedPlant, find_events, read_log, write_cloud, write_edge
 from tests.end_to_end.programs_rig import Command, run_command

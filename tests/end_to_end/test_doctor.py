@@ -11,7 +11,7 @@ from tests.end_to_end.programs_rig import run_command
 from tests.integration.mail_rig import MailServer
 from tests.servers import Mosquitto
 
-SYNCHRONISED = "import edge.clock\nedge.clock.is_clock_synchronised = lambda: True\n"
+SYNCHRONISED = "from edge.polling import clock\nclock.is_clock_synchronised = lambda: True\n"
 
 
 @pytest.fixture(scope="module")

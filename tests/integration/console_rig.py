@@ -19,15 +19,15 @@ from cloud.console.server import ConsoleServer
 from cloud.console.shapes import PartHealth
 from cloud.console.view import PlantView
 from cloud.gateways import Gateways
-from cloud.ledger import EpochChange, Ledger
-from cloud.machine_states import MachineStates
+from cloud.ingest.ledger import EpochChange, Ledger
 from cloud.machines import CardBox, MachineCard, TagCard
 from cloud.metrics import CloudMetrics
 from cloud.notifiers.outbox import NotificationOutbox
-from cloud.observations import Contribution, MachineState, Observation
 from cloud.records import open_records
 from cloud.stores import Block, Measurement
 from cloud.stores.embedded import EmbeddedStoreSettings
+from cloud.watch.machine_states import MachineStates
+from cloud.watch.observations import Contribution, MachineState, Observation
 from models.telemetry import Frame, MachinePath, MachineStatus, Status
 
 Column = NDArray[np.float64]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from edge.agent import Agent
 from edge.drivers import NotConnected
-from edge.outbox import Outbox, OutboxTotals
-from edge.poller import MachineSource
+from edge.outbox.outbox import Outbox, OutboxTotals
+from edge.polling.poller import MachineSource
 from edge.settings import EdgeSettings
 from models.link import BrokerSettings, Link, LinkMessage
 from models.telemetry import (

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from cloud.dead_letters import DeadLetters
 from cloud.gateways import Gateways
-from cloud.ingester import Ingester, Sink
-from cloud.intake import IngestSettings, Intake
-from cloud.ledger import Ledger
+from cloud.ingest.dead_letters import DeadLetters
+from cloud.ingest.ingester import Ingester, Sink
+from cloud.ingest.intake import IngestSettings, Intake
+from cloud.ingest.ledger import Ledger
 from cloud.metrics import CloudMetrics
 from cloud.records import open_records
 from cloud.stores import Block, Rejection, StoreUnavailable

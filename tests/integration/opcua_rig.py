@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from edge.drivers.opcua_driver import OpcuaDriver
-from edge.drivers.opcua_settings import OpcuaMachineSettings
+from edge.drivers.opcua.driver import OpcuaDriver
+from edge.drivers.opcua.settings import OpcuaMachineSettings
 from models.telemetry import Frame
 from tests.integration.drivers_rig import NAMESPACE, OpcuaRig
 

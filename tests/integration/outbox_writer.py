@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from edge.outbox import Outbox
-from edge.outbox_file import OutboxUnavailable
+from edge.outbox.file import OutboxUnavailable
+from edge.outbox.outbox import Outbox
 from models.telemetry import Frame, MachinePath
 
 TRIES_MAX = 200

@@ -14,9 +14,9 @@ from cloud.alerts.book import AlertBook
 from cloud.alerts.settings import AlertSettings
 from cloud.alerts.tables import alert_table, write_alert
 from cloud.notifiers.outbox import Address, NotificationOutbox
-from cloud.observations import Observation
 from cloud.records import open_records
 from cloud.transactions import RecordsUnavailable
+from cloud.watch.observations import Observation
 from models.telemetry import MachinePath
 from tests.unit.alert_rig import PUMP, SCRIPT, TEMPERATURE, VIBRATION, make_alert, make_cards, observe
 

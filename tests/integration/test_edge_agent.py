@@ -7,10 +7,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge.agent import Agent
-from edge.outbox import Outbox
-from edge.outbox_file import OutboxBusy, OutboxCorrupt, OutboxUnavailable
-from edge.outbox_glance import glance
-from edge.poller import MachineSource
+from edge.outbox.file import OutboxBusy, OutboxCorrupt, OutboxUnavailable
+from edge.outbox.glance import glance
+from edge.outbox.outbox import Outbox
+from edge.polling.poller import MachineSource
 from models.link import BrokerSettings, Link
 from models.telemetry import Frame, Receipt, encode_receipt
 from tests.integration.edge_rig import (

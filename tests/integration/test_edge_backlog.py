@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from models.telemetry import Frame
 from tests.integration.edge_rig import (
     PATH,

@@ -21,7 +21,7 @@ import asyncio, sys
 from itertools import pairwise
 from pathlib import Path
 from edge.agent import Agent, run_until_signal
-from edge.poller import MachineSource
+from edge.polling.poller import MachineSource
 from models.link import BrokerSettings
 from tests.integration.edge_rig import PATH, CountingDriver, make_settings
 settings = make_settings(Path(sys.argv[1]), BrokerSettings(port=int(sys.argv[2])))

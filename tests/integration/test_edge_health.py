@@ -14,11 +14,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
-from edge import health_server
-from edge.collector import Collector
-from edge.machine_states import MachineStates
-from edge.poller import MachineSource, Poller
-from edge.progress import Progress
+from edge.polling.collector import Collector
+from edge.polling.machine_states import MachineStates
+from edge.polling.poller import MachineSource, Poller
+from edge.polling.progress import Progress
+from edge.vitals import server as health_server
 from models.link import BrokerSettings
 from tests.integration.edge_rig import (
     PATH,
@@ -163,9 +163,10 @@ async def test_a_poller_says_when_it_will_have_turned() -> None:
 PROGRAM = """
 import asyncio, sys, time
 from pathlib import Path
-from edge import health, poller
+from edge.vitals import health
+from edge.polling import poller
 from edge.agent import Agent, run_until_signal
-from edge.poller import MachineSource
+from edge.polling.poller import MachineSource
 from models.link import BrokerSettings
 from tests.integration.edge_rig import PATH, CountingDriver, make_settings
 health.WATCH_S = 0.05

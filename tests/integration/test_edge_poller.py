@@ -6,13 +6,13 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
-from edge import poller
-from edge.collector import Collector
 from edge.drivers import NotConnected
-from edge.machine_states import MachineStates
-from edge.poller import MachineSource, Poller
-from edge.tag_filter import TagFilter
-from edge.tag_watches import TagRules
+from edge.polling import poller
+from edge.polling.collector import Collector
+from edge.polling.machine_states import MachineStates
+from edge.polling.poller import MachineSource, Poller
+from edge.polling.tag_filter import TagFilter
+from edge.polling.tag_watches import TagRules
 from models.telemetry import Frame, quality
 from tests.integration.edge_rig import PATH, CountingDriver, until
 

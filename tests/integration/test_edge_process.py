@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from models.telemetry import Frame
 from tests.integration.edge_rig import PATH, StandInCloud, look_into, make_settings
 from tests.servers import Mosquitto, wait_until
@@ -19,7 +19,7 @@ PROGRAM = """
 import asyncio, sys
 from pathlib import Path
 from edge.agent import Agent, run_until_signal
-from edge.poller import MachineSource
+from edge.polling.poller import MachineSource
 from models.link import BrokerSettings
 from tests.integration.edge_rig import PATH, CountingDriver, make_settings
 driver = CountingDriver(0.005)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloud.gateways import Gateways
-from cloud.ledger import list_accounts
+from cloud.ingest.ledger import list_accounts
 from cloud.stores import Block
 from models.telemetry import MachinePath, encode_batch
 from tests.integration.ingest_rig import EPOCH, PUMP, START_NS, CloudRig, Gateway, MemoryStore, make_batch

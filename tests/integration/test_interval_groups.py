@@ -2,10 +2,10 @@
 
 import asyncio
 
-from edge.collector import Collector
-from edge.drivers.modbus_settings import ModbusMachineSettings
-from edge.machine_states import MachineStates
-from edge.poller import MachineSource, Poller
+from edge.drivers.modbus.settings import ModbusMachineSettings
+from edge.polling.collector import Collector
+from edge.polling.machine_states import MachineStates
+from edge.polling.poller import MachineSource, Poller
 from tests.integration.drivers_rig import ModbusRig
 from tests.integration.edge_rig import PATH, until
 

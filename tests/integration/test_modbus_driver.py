@@ -10,9 +10,10 @@ import pytest
 from pymodbus.constants import ExcCodes
 from structlog.testing import capture_logs
 
-from edge.drivers import NotConnected, modbus_driver
-from edge.drivers.modbus_driver import ModbusDriver
-from edge.drivers.modbus_settings import ModbusMachineSettings
+from edge.drivers import NotConnected
+from edge.drivers.modbus import driver as modbus_driver
+from edge.drivers.modbus.driver import ModbusDriver
+from edge.drivers.modbus.settings import ModbusMachineSettings
 from models.telemetry import Frame, quality
 from tests.integration.drivers_rig import HOST, ModbusRig
 from tests.servers import find_free_port

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from edge.drivers.modbus_driver import ModbusDriver
-from edge.drivers.modbus_settings import ModbusMachineSettings
+from edge.drivers.modbus.driver import ModbusDriver
+from edge.drivers.modbus.settings import ModbusMachineSettings
 from models.telemetry import Frame, quality
 from tests.servers import Server, find_free_port, find_program
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from edge.collector import Collector
 from edge.drivers import NotConnected
-from edge.drivers.modbus_driver import ModbusDriver
-from edge.drivers.modbus_settings import ModbusMachineSettings
-from edge.machine_states import MachineStates
-from edge.poller import MachineSource, Poller
+from edge.drivers.modbus.driver import ModbusDriver
+from edge.drivers.modbus.settings import ModbusMachineSettings
+from edge.polling.collector import Collector
+from edge.polling.machine_states import MachineStates
+from edge.polling.poller import MachineSource, Poller
 from models.telemetry import Frame, MachinePath, quality
 from tests.integration.modbus_rig import HOST, UnitsRig
 from tests.servers import find_free_port

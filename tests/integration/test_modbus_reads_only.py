@@ -11,7 +11,7 @@ from pymodbus.client.mixin import ModbusClientMixin
 from typer.testing import CliRunner
 
 import edge
-from edge.drivers.modbus_settings import ModbusMachineSettings
+from edge.drivers.modbus.settings import ModbusMachineSettings
 from forewarn.cli import app
 from tests.integration.modbus_rig import HOST, UnitsRig
 

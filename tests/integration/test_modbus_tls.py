@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from edge.drivers import NotConnected
-from edge.drivers.modbus_driver import ModbusDriver
-from edge.drivers.modbus_settings import ModbusMachineSettings
+from edge.drivers.modbus.driver import ModbusDriver
+from edge.drivers.modbus.settings import ModbusMachineSettings
 from tests.integration.modbus_rig import HOST, UnitsRig, make_certificate
 
 

@@ -203,7 +203,7 @@ async def test_a_subscription_that_the_server_ends_is_said(
     rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """When the server drops the subscription but keeps the session, reading ends as NotConnected."""
-    monkeypatch.setattr("edge.drivers.opcua_subscription.KEEP_ALIVE_S", 0.5)
+    monkeypatch.setattr("edge.drivers.opcua.subscription.KEEP_ALIVE_S", 0.5)
     await rig.add({"a": 1.0})
     driver = build(rig, {"a": "a"}, timeout_s=0.5)
     await driver.connect()

@@ -10,7 +10,7 @@ from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession
 
-from edge.drivers import opcua_reading
+from edge.drivers.opcua import reading as opcua_reading
 from tests.integration.drivers_rig import OpcuaRig
 from tests.integration.opcua_rig import build
 from tests.servers import find_free_port

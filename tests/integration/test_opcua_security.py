@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from edge.drivers import NotConnected
-from edge.drivers.certificates import make_certificate
-from edge.drivers.opcua_driver import OpcuaDriver
+from edge.drivers.opcua.certificates import make_certificate
+from edge.drivers.opcua.driver import OpcuaDriver
 from forewarn.commands.edge import app
 from tests.integration.drivers_rig import HOST, Identity, OpcuaRig
 from tests.integration.opcua_rig import build, read_for

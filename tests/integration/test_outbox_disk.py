@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from edge.outbox import Outbox
-from edge.outbox_file import OutboxFull
-from edge.outbox_glance import glance
-from edge.outbox_room import BALLAST_BYTES
+from edge.outbox.file import OutboxFull
+from edge.outbox.glance import glance
+from edge.outbox.outbox import Outbox
+from edge.outbox.room import BALLAST_BYTES
 from models.telemetry import Frame, decode_batch
 from tests.integration.disk_rig import Hog, free_bytes, small_disk
 from tests.integration.edge_rig import PATH, CountingDriver, StandInCloud, make_settings, running, until

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge import outbox_file
-from edge.outbox import Outbox
+from edge.outbox import file as outbox_file
+from edge.outbox.outbox import Outbox
 from models.telemetry import decode_batch
 from tests.integration.disk_rig import mounted, need_root, run
 from tests.servers import find_program, wait_until
@@ -114,7 +114,7 @@ def test_the_power_cut_is_a_real_one(tmp_path: Path) -> None:
     source = Path(outbox_file.__file__).read_text()
     assert "synchronous=FULL" in source
     weak = (
-        "import sys; from pathlib import Path; import edge.outbox_file as o; "
+        "import sys; from pathlib import Path; import edge.outbox.file as o; "
         "exec(compile(Path(o.__file__).read_text().replace('synchronous=FULL', 'synchronous=NORMAL'), "
         "o.__file__, 'exec'), o.__dict__); "
         f"from {WRITER} import main; main(sys.argv[1], int(sys.argv[2]))"

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud.machine_states import MachineStates
 from cloud.stores import Block, Rejection, StoreUnavailable
-from cloud.training import NothingStored, train_machine
+from cloud.watch.machine_states import MachineStates
+from cloud.watch.training import NothingStored, train_machine
 from models.anomaly.bundle import locate_machine
 from models.telemetry import Frame, quality
 from tests.integration.watcher_rig import (

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud.observations import Observation
-from cloud.watched import WatchedMachine
+from cloud.watch.observations import Observation
+from cloud.watch.watched import WatchedMachine
 from edge.simulator.machines import FaultKind
 from edge.simulator.plant import FaultSettings, PlantSettings, choose_machine
 from edge.simulator.simulation import begin, simulate_past

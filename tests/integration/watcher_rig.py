@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cloud.observations import Observation
 from cloud.records import open_records
 from cloud.stores import Block
 from cloud.stores.embedded import EmbeddedStoreSettings
-from cloud.training import train_machine
 from cloud.transactions import RecordsUnavailable
-from cloud.watcher import Watcher
-from cloud.watching import WatchSettings
+from cloud.watch.observations import Observation
+from cloud.watch.training import train_machine
+from cloud.watch.watcher import Watcher
+from cloud.watch.watching import WatchSettings
 from models.telemetry import Frame, MachinePath
 
 MACHINE = MachinePath.parse("riverside/hall-1/water/pump-7")

@@ -4,7 +4,7 @@ from typing import Any
 
 from cloud.alerts import Alert
 from cloud.machines import CardBox, MachineCard, TagCard
-from cloud.observations import Contribution, Observation
+from cloud.watch.observations import Contribution, Observation
 from models.telemetry import MachinePath
 
 PUMP = MachinePath.parse("riverside/hall-1/water/pump-7")

@@ -6,7 +6,7 @@ import pytest
 
 from cloud.alerts import advice
 from cloud.alerts.advice import find_shipped_advice, load_adviser, matches_pattern, split_words
-from cloud.observations import Contribution
+from cloud.watch.observations import Contribution
 from models.settings import SettingsError
 
 ADVISER = load_adviser()

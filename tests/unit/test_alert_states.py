@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cloud.alerts.settings import AlertSettings
 from cloud.alerts.states import Change, JudgedWindow, Progress, advance, weigh_contributions
-from cloud.observations import Contribution, Observation
+from cloud.watch.observations import Contribution, Observation
 from tests.unit.alert_rig import TEMPERATURE, VIBRATION, observe
 
 RULES = AlertSettings()

@@ -11,7 +11,7 @@ from cloud.alerts.words import (
     summarise_tags,
 )
 from cloud.machines import CardBox, MachineCard, TagCard, title_of
-from cloud.observations import Contribution
+from cloud.watch.observations import Contribution
 from models.telemetry import MachinePath
 from tests.unit.alert_rig import PUMP, TEMPERATURE, VIBRATION, make_cards
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.browse_paths import Step, find_names, parse_browse_path
-from edge.drivers.node_ids import NamespaceMissing
-from edge.drivers.opcua_settings import OpcuaTagSettings
+from edge.drivers.opcua.browse_paths import Step, find_names, parse_browse_path
+from edge.drivers.opcua.node_ids import NamespaceMissing
+from edge.drivers.opcua.settings import OpcuaTagSettings
 
 URIS = ["http://opcfoundation.org/UA/", "urn:server", "http://opcfoundation.org/UA/Machinery/", "urn:plant"]
 
@@ -41,6 +41,11 @@ def test_any_names_can_be_written(names: list[tuple[int, str]]) -> None:
     """Whatever a server calls its nodes, escaped with & it is read again."""
     written = "/".join(f"{index}:{text.replace('&', '&&').replace('/', '&/')}" for index, text in names)
     assert [(one.index, one.name) for one in parse_browse_path(f"0:Objects/{written}")] == names
+
+
+def test_a_name_may_end_in_a_slash() -> None:
+    """An escaped slash at the end belongs to the last name; a bare one is a slip."""
+    assert parse_browse_path("0:Objects/2:A&/")[-1].name == "A/"
 
 
 @pytest.mark.parametrize(

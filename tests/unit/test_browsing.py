@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from edge.drivers.browsing import MACHINERY_URI, OBJECTS, Reference, walk
-from edge.drivers.node_ids import Node
-from edge.drivers.opcua_survey import name_tag
+from edge.drivers.opcua.browsing import MACHINERY_URI, OBJECTS, Reference, walk
+from edge.drivers.opcua.node_ids import Node
+from edge.drivers.opcua.survey import name_tag
 
 NAMESPACES = ["http://opcfoundation.org/UA/", MACHINERY_URI, "urn:plant"]
 MACHINES: Node = (1, 1001)

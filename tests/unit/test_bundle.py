@@ -193,7 +193,7 @@ def test_scoring_needs_no_scikit_learn(tmp_path: Path) -> None:
     save_bundle(tmp_path, train())
     program = (
         "import sys, numpy as np\nfrom pathlib import Path\n"
-        "import cloud.watcher\n"
+        "import cloud.watch.watcher\n"
         "from models.anomaly.bundle import load_current\nfrom models.telemetry import MachinePath\n"
         f"bundle = load_current(Path({str(tmp_path)!r}), MachinePath.parse({str(MACHINE)!r}))\n"
         "score = bundle.detector.judge(np.ones((70, 3))).score[-1]\n"

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
-from edge.drivers.certificates import (
+from edge.drivers.opcua.certificates import (
     CertificateRefused,
     CertificateUnknown,
     find_application_uri,
@@ -20,8 +20,8 @@ from edge.drivers.certificates import (
     load_certificate,
     make_certificate,
 )
-from edge.drivers.opcua_settings import is_loopback
-from edge.drivers.pki import REJECTED_MAX, Pki, PkiUnusable
+from edge.drivers.opcua.pki import REJECTED_MAX, Pki, PkiUnusable
+from edge.drivers.opcua.settings import is_loopback
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -175,7 +175,7 @@ def test_no_more_unknown_certificates_are_kept_than_a_bound(
 ) -> None:
     """A hostile server that shows a new one at each connect does not fill the disk."""
     assert REJECTED_MAX == 100
-    monkeypatch.setattr("edge.drivers.pki.REJECTED_MAX", 3)
+    monkeypatch.setattr("edge.drivers.opcua.pki.REJECTED_MAX", 3)
     for at in range(5):
         with pytest.raises(CertificateRefused):
             Pki(tmp_path).check(

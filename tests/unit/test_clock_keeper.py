@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from edge.clock_keeper import BUILT_NS, PATIENCE_S, SLACK_S, ClockKeeper, Found, find_floor
-from edge.clock_news import ClockNews
-from edge.collector import Collector
+from edge.polling.clock_keeper import BUILT_NS, PATIENCE_S, SLACK_S, ClockKeeper, Found, find_floor
+from edge.polling.clock_news import ClockNews
+from edge.polling.collector import Collector
 from models.telemetry import Frame, MachinePath
 
 PUMP = MachinePath.parse("site/area/line/pump")

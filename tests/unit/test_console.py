@@ -13,8 +13,8 @@ from cloud.console.series import draw_band, draw_line, find_sigma, hold, thin
 from cloud.console.shapes import Attention, MachineRow, Overview, PlantLine
 from cloud.console.spark import draw_spark
 from cloud.console.words import say_number, say_sigma, say_span
-from cloud.machine_states import MachineStateRow
 from cloud.machines import CardBox
+from cloud.watch.machine_states import MachineStateRow
 from models.telemetry import MachinePath
 
 PUMP = MachinePath("riverside", "hall-1", "water", "pump-7")

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 import edge.drivers
-from edge.drivers.modbus_settings import ModbusMachineSettings, ModbusTagSettings
-from edge.drivers.opcua_settings import OpcuaMachineSettings, OpcuaSecuritySettings, OpcuaTagSettings
+from edge.drivers.modbus.settings import ModbusMachineSettings, ModbusTagSettings
+from edge.drivers.opcua.settings import OpcuaMachineSettings, OpcuaSecuritySettings, OpcuaTagSettings
 from edge.settings import EdgeSettings
 from models.settings import SettingsError, load_settings
 

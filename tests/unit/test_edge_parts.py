@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.clock import Timeline, is_clock_synchronised
-from edge.collector import Collector
-from edge.machine_states import MachineStates
-from edge.packing import TooLarge, merge_frames, pack
-from edge.poller import Schedule
+from edge.outbox.words import describe_room
+from edge.polling.clock import Timeline, is_clock_synchronised
+from edge.polling.collector import Collector
+from edge.polling.machine_states import MachineStates
+from edge.polling.packing import TooLarge, merge_frames, pack
+from edge.polling.poller import Schedule
 from edge.settings import EdgeSettings
-from edge.status import limit_ranges
-from edge.words import describe_room
+from edge.vitals.status import limit_ranges
 from models.link import BrokerSettings, TlsSettings, check_credentials
 from models.settings import Secret, SettingsError, load_settings
 from models.telemetry import Batch, Frame, MachinePath, decode_batch, encode_batch, quality

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from edge import flusher as module
-from edge.collector import Collector
-from edge.flusher import Flusher
-from edge.outbox import Outbox, Put
-from edge.outbox_file import OutboxFull
-from edge.outbox_thread import OutboxThread
+from edge.outbox.file import OutboxFull
+from edge.outbox.outbox import Outbox, Put
+from edge.outbox.thread import OutboxThread
+from edge.polling import flusher as module
+from edge.polling.collector import Collector
+from edge.polling.flusher import Flusher
 from models.telemetry import Frame, MachinePath
 
 PUMP = MachinePath.parse("site/area/line/pump")

@@ -6,12 +6,12 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cloud.dead_letters import DeadLetter, DeadLetters
-from cloud.inbox import Delivery, Inbox
-from cloud.ledger import Ledger, list_accounts
+from cloud.ingest.dead_letters import DeadLetter, DeadLetters
+from cloud.ingest.inbox import Delivery, Inbox
+from cloud.ingest.ledger import Ledger, list_accounts
+from cloud.ingest.replay import Replayer
+from cloud.ingest.shares import merge_frames
 from cloud.records import open_records
-from cloud.replay import Replayer
-from cloud.shares import merge_frames
 from cloud.transactions import begin_write
 from models.link import LinkMessage
 from models.telemetry import Batch, Frame, Topics, Value, encode_batch

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from edge.drivers import NotConnected
 from edge.drivers.interval_groups import IntervalGroups, group_tags
-from edge.drivers.modbus_plan import plan_requests
-from edge.drivers.modbus_settings import ModbusMachineSettings
+from edge.drivers.modbus.plan import plan_requests
+from edge.drivers.modbus.settings import ModbusMachineSettings
 from forewarn.commands.edge_plan import describe_plan
 from models.telemetry import Frame
 

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from cloud import ledger as ledger_module
-from cloud.ledger import EpochAccount, EpochChange, Ledger, apply_change, list_accounts
+from cloud.ingest import ledger as ledger_module
+from cloud.ingest.ledger import EpochAccount, EpochChange, Ledger, apply_change, list_accounts
+from cloud.ingest.verification import describe, verify
 from cloud.records import open_records
 from cloud.transactions import RecordsUnavailable
-from cloud.verification import describe, verify
 from models.telemetry import DroppedRange, SequenceRanges, Status
 
 KEY = ("pi-01", "9f2c")

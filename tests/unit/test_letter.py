@@ -7,7 +7,7 @@ import pytest
 
 from cloud.alerts.words import say_time
 from cloud.notifiers.letter import clean, write_letter, write_subject
-from cloud.observations import Contribution
+from cloud.watch.observations import Contribution
 from tests.unit.alert_rig import PUMP, SCRIPT, START_S, make_alert, make_cards
 
 CARD = make_cards().of(PUMP)

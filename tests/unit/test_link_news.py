@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from edge.news import LinkNews
+from edge.publishing.news import LinkNews
 from models.link.takeovers import CALM_S, CLOSED, TAKEN_OVER, Takeovers
 
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from edge.drivers.modbus_breaker import MISSES_MAX, PROBE_S_MAX, PROBE_S_MIN, Breaker
-from edge.drivers.modbus_line import find_line
-from edge.drivers.modbus_settings import ModbusMachineSettings
+from edge.drivers.modbus.breaker import MISSES_MAX, PROBE_S_MAX, PROBE_S_MIN, Breaker
+from edge.drivers.modbus.line import find_line
+from edge.drivers.modbus.settings import ModbusMachineSettings
 from edge.settings import EdgeSettings
 
 TAGS = [{"name": "a", "table": "holding", "address": 0, "type": "uint16"}]

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from edge.drivers.modbus_probe import find_candidates, list_places, write_tag
-from edge.drivers.modbus_settings import ModbusTagSettings
-from edge.drivers.register_types import ByteOrder, RegisterType
-from edge.drivers.registers import BlockDecoder, Limits, plan_blocks
+from edge.drivers.modbus.probe import find_candidates, list_places, write_tag
+from edge.drivers.modbus.register_types import ByteOrder, RegisterType
+from edge.drivers.modbus.registers import BlockDecoder, Limits, plan_blocks
+from edge.drivers.modbus.settings import ModbusTagSettings
 
 CODES = {
     "int16": "h",

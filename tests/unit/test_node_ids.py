@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from edge.drivers.node_ids import (
+from edge.drivers.opcua.node_ids import (
     NamespaceMissing,
     NodeIdText,
     find_namespace,

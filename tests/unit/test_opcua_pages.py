@@ -6,8 +6,8 @@ from typing import Any, cast
 import pytest
 from asyncua import ua
 
-from edge.drivers import opcua_nodes
-from edge.drivers.opcua import OpcuaSession
+from edge.drivers.opcua import nodes as opcua_nodes
+from edge.drivers.opcua.client import OpcuaSession
 
 _BAD_NO_CONTINUATION_POINTS = 0x804B0000
 

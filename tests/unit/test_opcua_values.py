@@ -11,8 +11,8 @@ from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.drivers.opcua_reading import observe
-from edge.drivers.opcua_values import READ_RESPONSE, Unusual, decode_read
+from edge.drivers.opcua.reading import observe
+from edge.drivers.opcua.values import READ_RESPONSE, Unusual, decode_read
 from models.telemetry import quality
 
 NOW_NS = 1_795_402_800_000_000_000

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from edge.outbox import Outbox
-from edge.outbox_file import OutboxAtCap, OutboxBusy, OutboxForeign
-from edge.outbox_glance import glance
-from edge.polling_gate import PollingGate
+from edge.outbox.file import OutboxAtCap, OutboxBusy, OutboxForeign
+from edge.outbox.glance import glance
+from edge.outbox.outbox import Outbox
+from edge.polling.gate import PollingGate
 from models.telemetry import DroppedRange, Frame, MachinePath, decode_batch
 
 PUMP = MachinePath.parse("site/area/line/pump")

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.outbox import Outbox
-from edge.outbox_file import OutboxUnavailable
-from edge.outbox_pages import PAGE_BYTES, find_batches
-from edge.outbox_rescue import NoRoom, find_whole, rescue, survey
+from edge.outbox.file import OutboxUnavailable
+from edge.outbox.outbox import Outbox
+from edge.outbox.pages import PAGE_BYTES, find_batches
+from edge.outbox.rescue import NoRoom, find_whole, rescue, survey
 from models.telemetry import Frame, MachinePath, decode_batch
 
 PUMP = MachinePath.parse("site/area/line/pump")

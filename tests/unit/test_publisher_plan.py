@@ -2,9 +2,9 @@
 
 from itertools import pairwise
 
-from edge.outbox import StoredBatch
-from edge.sending import Sending
-from edge.sending_limits import SendingLimits
+from edge.outbox.outbox import StoredBatch
+from edge.publishing.limits import SendingLimits
+from edge.publishing.sending import Sending
 
 SMALL = SendingLimits(
     unacknowledged_max=4,

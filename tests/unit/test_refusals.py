@@ -2,9 +2,9 @@
 
 import pytest
 
+from edge.drivers.modbus.registers import RegisterType, Table, Wanted
 from edge.drivers.probing import PROBE_DELAY_S, PROBE_DELAY_S_MAX, ProbeClock
 from edge.drivers.refusals import SHORT_ANSWER, Meaning, choose_quality, explain_refusal, judge
-from edge.drivers.registers import RegisterType, Table, Wanted
 from models.telemetry import quality
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.register_types import RegisterType, count_words
-from edge.drivers.registers import (
+from edge.drivers.modbus.register_types import RegisterType, count_words
+from edge.drivers.modbus.registers import (
     Limits,
     Table,
     Wanted,

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.register_types import ByteOrder, RegisterType, shorten_float32
-from edge.drivers.registers import (
+from edge.drivers.modbus.register_types import ByteOrder, RegisterType, shorten_float32
+from edge.drivers.modbus.registers import (
     BlockDecoder,
     Limits,
     Reading,

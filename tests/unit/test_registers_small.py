@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from edge.drivers.modbus_settings import ModbusTagSettings
-from edge.drivers.register_types import ByteOrder, HalfName, RegisterType, shorten_float16
-from edge.drivers.registers import BlockDecoder, Limits, Reading, Wanted, plan_blocks
+from edge.drivers.modbus.register_types import ByteOrder, HalfName, RegisterType, shorten_float16
+from edge.drivers.modbus.registers import BlockDecoder, Limits, Reading, Wanted, plan_blocks
+from edge.drivers.modbus.settings import ModbusTagSettings
 from models.telemetry import quality
 
 ORDERS: list[ByteOrder] = ["ABCD", "CDAB", "BADC", "DCBA"]

@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from cloud.rings import GridRing
+from cloud.watch.rings import GridRing
 from models.telemetry import Frame, quality
 
 TAGS = ["a", "b"]

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from cloud.console.history import SLOT_NS, ScoreHistory
-from cloud.machine_states import MachineStateRow
 from cloud.stores import Measurement, StoredMachine, Table
+from cloud.watch.machine_states import MachineStateRow
 from models.telemetry import MachinePath
 
 PUMP = MachinePath("riverside", "hall-1", "water", "pump-7")

@@ -2,9 +2,9 @@
 
 import time
 
-from cloud.inbox import Delivery
-from cloud.ledger import Key, Settled
-from cloud.sorting import sort_deliveries
+from cloud.ingest.inbox import Delivery
+from cloud.ingest.ledger import Key, Settled
+from cloud.ingest.sorting import sort_deliveries
 from models.link import LinkMessage
 from models.telemetry import (
     Batch,

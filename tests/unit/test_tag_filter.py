@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.drivers.tags import TagSettings
-from edge.tag_filter import TagFilter, make_filter
+from edge.polling.tag_filter import TagFilter, make_filter
 from models.telemetry import Batch, Frame, decode_batch, encode_batch, quality
 
 SECOND = 1_000_000_000

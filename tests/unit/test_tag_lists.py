@@ -6,10 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.drivers.opcua_survey import Found
+from edge.commands.tag_import import plan_import
+from edge.commands.tag_lists import (
+    TagListRejected,
+    TagRow,
+    make_rows,
+    read_csv,
+    write_csv,
+    write_entries,
+    write_table,
+)
+from edge.drivers.opcua.survey import Found
 from edge.settings import EdgeSettings
-from edge.tag_import import plan_import
-from edge.tag_lists import TagListRejected, TagRow, make_rows, read_csv, write_csv, write_entries, write_table
 from models.settings import SettingsError, load_settings
 
 URL = "opc.tcp://127.0.0.1:4840"

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge.exposition import Metric, render_metrics
-from edge.outbox import OutboxTotals
-from edge.progress import DISK, Progress
-from edge.systemd import STATUS_CHARS_MAX, ServiceNotices
-from edge.vitals import MachineCounters, Vitals, describe_vitals, list_metrics, render_health
+from edge.outbox.outbox import OutboxTotals
+from edge.polling.progress import DISK, Progress
+from edge.vitals.exposition import Metric, render_metrics
+from edge.vitals.systemd import STATUS_CHARS_MAX, ServiceNotices
+from edge.vitals.vitals import MachineCounters, Vitals, describe_vitals, list_metrics, render_health
 from models.telemetry import DroppedRange, MachineStatus
 
 PUMP, FAN = "site/area/line/pump", "site/area/line/fan"

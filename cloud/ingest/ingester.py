@@ -1,0 +1,214 @@
+"""Takes batches from the broker to the store: store first, then ledger, then receipt and acknowledgement."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from cloud.gateways import Gateways
+from cloud.ingest.dead_letters import DeadLetter, DeadLetters
+from cloud.ingest.inbox import Delivery
+from cloud.ingest.intake import KEPT, Intake, Verdict
+from cloud.ingest.ledger import EpochChange, Key, Ledger
+from cloud.ingest.sorting import Accepted, Duplicate, Poison, sort_deliveries
+from cloud.ingest.stowing import Stowed, stow_batches
+from cloud.metrics import CloudMetrics
+from cloud.stores import Block, StoreUnavailable, StoreWriter
+from cloud.transactions import RecordsUnavailable
+from models.backoff import Backoff
+from models.errors import ForewarnError
+from models.telemetry import Status
+from models.words import say_duration
+
+log = structlog.get_logger()
+
+STATUS_INTERVAL_S = 0.5
+
+Sink = Callable[[Sequence[Block]], None]
+Result = TypeVar("Result")
+
+
+class Stopped(ForewarnError):
+    """We were told to stop while the store was away: what is held is sent again by its owners."""
+
+
+class Ingester:
+    """Settles what the intake takes in, one write after the other, in the thread that calls `run`.
+
+    A message is acknowledged only after its batch is stored, in the ledger and receipted, so ending at any
+    instant loses nothing: what was not receipted is sent again by the broker or by its gateway.
+    `sinks` are called with the stored blocks after the commit and must return at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        intake: Intake,
+        writer: StoreWriter,
+        ledger: Ledger,
+        dead_letters: DeadLetters,
+        gateways: Gateways,
+        metrics: CloudMetrics,
+        sinks: Iterable[Sink] = (),
+    ) -> None:
+        self._intake = intake
+        self._writer = writer
+        self._ledger = ledger
+        self._dead_letters = dead_letters
+        self._gateways = gateways
+        self._metrics = metrics
+        self._sinks = list(sinks)
+        self._status_due_s = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Settle batches until `stop`; raise `LinkDied`."""
+        try:
+            self._insist(self._ledger.load, stop, 0)
+            self._intake.start()
+            while not stop.is_set():
+                self._intake.check()
+                deliveries = self._intake.take()
+                if deliveries:
+                    self._settle(deliveries, stop)
+                self._note_statuses()
+            self._note_statuses(now=True)
+        except Stopped:
+            log.warning("stopped_while_store_away", kept=KEPT)
+        finally:
+            self._intake.stop()
+
+    def _settle(self, deliveries: list[Delivery], stop: threading.Event) -> None:
+        found = sort_deliveries(deliveries, self._intake.read_topic, self._ledger.look_up)
+        stowed = stow_batches(
+            found.accepted,
+            lambda blocks: self._insist(lambda: self._writer.write(blocks), stop, len(deliveries)),
+        )
+        poison = found.poison + stowed.poison
+        changes = make_changes(stowed.stored, poison, found.duplicates)
+        self._insist(lambda: self._commit(changes, poison), stop, len(deliveries))
+        self._intake.send_receipts(make_verdicts(stowed.stored, poison, found.duplicates))
+        self._intake.acknowledge(deliveries)
+        self._count(stowed, poison, found.duplicates, deliveries)
+        if stowed.blocks:
+            for sink in self._sinks:
+                sink(stowed.blocks)
+
+    def _commit(self, changes: dict[Key, EpochChange], poison: Sequence[Poison]) -> None:
+        now_ns = time.time_ns()
+        letters = [make_letter(one, now_ns) for one in poison]
+        with self._ledger.begin() as connection:
+            dropped = self._dead_letters.put(connection, letters)
+            self._ledger.record(connection, changes)
+        if letters:
+            log.warning(
+                "dead_lettered", count=len(letters), reason=letters[0].reason, topic=letters[0].topic[:200]
+            )
+        if dropped:
+            self._metrics.dead_letters_dropped.inc(dropped)
+            log.warning("dead_letters_dropped", count=dropped, reason="dead_letters has reached its limit")
+
+    def _note_statuses(self, *, now: bool = False) -> None:
+        """Write down what gateways said of themselves; keep it for the next time when that cannot be."""
+        if not now and time.monotonic() < self._status_due_s:
+            return
+        self._status_due_s = time.monotonic() + STATUS_INTERVAL_S
+        statuses = self._intake.take_statuses()
+        if not statuses:
+            return
+        try:
+            with self._ledger.begin() as connection:
+                self._gateways.put(connection, statuses, time.time_ns())
+                self._ledger.record(connection, make_status_changes(statuses))
+        except RecordsUnavailable:
+            self._metrics.store_failures.inc()
+            self._intake.give_back(statuses)
+
+    def _insist(self, write: Callable[[], Result], stop: threading.Event, batches: int) -> Result:
+        """Call `write` until it works; raise `Stopped` when told to stop first.
+
+        The loss and the return are said once each; statuses are noted in between.
+        """
+        backoff = Backoff()
+        lost_at_s: float | None = None
+        while True:
+            try:
+                result = write()
+            except (StoreUnavailable, RecordsUnavailable) as error:
+                self._metrics.store_failures.inc()
+                if lost_at_s is None:
+                    lost_at_s = time.monotonic()
+                    self._metrics.store_trouble = str(error)
+                    log.warning("store_lost", reason=str(error), kept=_say_kept(batches))
+                if stop.wait(backoff.next_delay_s()):
+                    raise Stopped("told to stop while the store is away") from error
+                self._note_statuses()
+                continue
+            self._metrics.store_trouble = ""
+            if lost_at_s is not None:
+                log.info("store_back", after=say_duration(time.monotonic() - lost_at_s))
+            return result
+
+    def _count(
+        self,
+        stowed: Stowed,
+        poison: Sequence[Poison],
+        duplicates: Sequence[Duplicate],
+        deliveries: Sequence[Delivery],
+    ) -> None:
+        self._metrics.batches_stored.inc(len(stowed.stored))
+        self._metrics.values_stored.inc(sum(one.values for one in stowed.stored))
+        self._metrics.batches_dead_lettered.inc(len(poison))
+        self._metrics.batches_duplicate.inc(len(duplicates))
+        self._metrics.settle_s.observe(time.monotonic() - deliveries[0].arrived_s)
+
+
+def make_changes(
+    stored: Iterable[Accepted], poison: Iterable[Poison], duplicates: Iterable[Duplicate]
+) -> dict[Key, EpochChange]:
+    """Return what one write adds to the ledger."""
+    changes: dict[Key, EpochChange] = {}
+    for one in stored:
+        changes.setdefault(one.key, EpochChange()).stored.append((one.sequence, one.values))
+    for bad in poison:
+        if bad.key is not None:
+            changes.setdefault(bad.key, EpochChange()).dead_lettered.append((bad.sequence, bad.values))
+    for again in duplicates:
+        changes.setdefault(again.key, EpochChange()).duplicates += 1
+    return changes
+
+
+def make_status_changes(statuses: dict[str, Status]) -> dict[Key, EpochChange]:
+    """Return what gateways say of their outboxes; a will says nothing of them."""
+    return {
+        (gateway, status.epoch): EpochChange(status=status)
+        for gateway, status in statuses.items()
+        if status.epoch and status.state == "online"
+    }
+
+
+def make_verdicts(
+    stored: Iterable[Accepted], poison: Iterable[Poison], duplicates: Iterable[Duplicate]
+) -> dict[Key, Verdict]:
+    """Return what each gateway may let go of: the new, and again what came again."""
+    verdicts: dict[Key, Verdict] = {}
+    for one in stored:
+        verdicts.setdefault(one.key, Verdict()).stored.append(one.sequence)
+    for bad in poison:
+        if bad.key is not None:
+            verdicts.setdefault(bad.key, Verdict()).dead_lettered.append(bad.sequence)
+    for again in duplicates:
+        verdict = verdicts.setdefault(again.key, Verdict())
+        (verdict.stored if again.settled == "stored" else verdict.dead_lettered).append(again.sequence)
+    return verdicts
+
+
+def make_letter(poison: Poison, received_ns: int) -> DeadLetter:
+    """Return the dead letter that keeps `poison`."""
+    message = poison.delivery.message
+    return DeadLetter(message.topic, message.payload, poison.reason, received_ns, poison.gateway)
+
+
+def _say_kept(batches: int) -> str:
+    return f"{batches} batches here, all {KEPT}"

@@ -1,0 +1,88 @@
+"""Training from the store: stored values of a machine become its current bundle."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from cloud.stores import StoredMachine, StoreReader
+from cloud.watch.watching import WatchSettings
+from models.anomaly.bundle import Bundle, save_bundle
+from models.anomaly.detectors import TrainingRejected
+from models.anomaly.training import train_bundle
+from models.errors import ForewarnError
+from models.telemetry import MachinePath
+from models.words import say_instant
+
+MACHINES_NAMED_MAX = 10
+
+
+class NothingStored(ForewarnError):
+    """The store has no values of the machine in the span; the message says which there are."""
+
+
+class Trained(msgspec.Struct, frozen=True):
+    """A bundle that was just written, where, and how long reading and learning took."""
+
+    bundle: Bundle
+    folder: Path
+    seconds: float
+
+
+def train_machine(
+    reader: StoreReader,
+    bundles: Path,
+    machine: MachinePath,
+    span_ns: tuple[int | None, int | None],
+    settings: WatchSettings,
+) -> Trained:
+    """Learn from the machine's stored values in the span (None: open) and make the bundle its current one.
+
+    Raises `NothingStored`, `TrainingRejected`, and what the reader raises.
+    """
+    began_s = time.monotonic()
+    start_ns = span_ns[0] if span_ns[0] is not None else 0
+    end_ns = span_ns[1] if span_ns[1] is not None else 2**63 - 1
+    if start_ns >= end_ns:
+        raise TrainingRejected(
+            f"the span ends at {say_instant(end_ns)}, before it begins: swap --from and --to"
+        )
+    stored = reader.list_machines()
+    known = next((entry for entry in stored if entry.machine == machine), None)
+    if known is None:
+        raise NothingStored(f"no values of {machine} are stored; {_say_known(stored)}")
+    first_ns, last_ns = max(start_ns, known.first_ns), min(end_ns, known.last_ns + 1)
+    if first_ns >= last_ns:
+        raise NothingStored(_say_outside(known, start_ns, end_ns))
+    table = reader.read("telemetry", machine, first_ns, last_ns)
+    if not len(table.timestamps):
+        raise NothingStored(_say_outside(known, start_ns, end_ns))
+    bundle = train_bundle(
+        str(machine),
+        table.timestamps,
+        table.values,
+        table.quality,
+        grid_s=settings.grid_s,
+        trained_ns=time.time_ns(),
+        base_rows=settings.base_rows,
+    )
+    folder = save_bundle(bundles, bundle)
+    return Trained(bundle, folder, time.monotonic() - began_s)
+
+
+def _say_outside(known: StoredMachine, start_ns: int, end_ns: int) -> str:
+    begin = f"from {say_instant(start_ns)}" if start_ns else "from the beginning"
+    end = f"to {say_instant(end_ns)}" if end_ns < 2**63 - 1 else "to now"
+    return (
+        f"no values of {known.machine} {begin} {end}: stored are "
+        f"{say_instant(known.first_ns)} to {say_instant(known.last_ns)}"
+    )
+
+
+def _say_known(stored: Sequence[StoredMachine]) -> str:
+    if not stored:
+        return "the store is empty: is `forewarn cloud run` storing, and does store: name the same place?"
+    names = [str(entry.machine) for entry in stored[:MACHINES_NAMED_MAX]]
+    more = f" and {len(stored) - len(names)} more" if len(stored) > len(names) else ""
+    return f"stored machines are {', '.join(names)}{more}"

@@ -1,0 +1,1 @@
+"""What the edge's commands do besides running: read, list, import, print."""

@@ -1,0 +1,139 @@
+"""What the commands print: settings, readings and outboxes as text for a person, or as JSON."""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from edge.commands.reading import Reading
+from edge.outbox.glance import Glance
+from edge.outbox.rescue import Survey
+from edge.polling.clock import CLOCK_MEND
+from edge.settings import EdgeSettings
+from models.telemetry import quality
+from models.words import say_bytes, say_duration
+
+
+def describe_settings(settings: EdgeSettings) -> str:
+    """Return a summary of what the agent would do."""
+    tags = sum(len(machine.tags) for machine in settings.machines)
+    outbox = settings.outbox
+    lines = [
+        f"gateway {settings.gateway}, namespace {settings.namespace}",
+        f"broker {settings.broker.address}, {'TLS' if settings.broker.tls else 'no TLS'}",
+        f"outbox {outbox.path}, {say_bytes(outbox.bytes_max)} at most, "
+        f"written every {say_duration(outbox.flush_s)}",
+        f"{_count(len(settings.machines), 'machine')}, {_count(tags, 'tag')}:",
+    ]
+    rows = [
+        (
+            str(machine.path),
+            machine.kind,
+            _count(len(machine.tags), "tag"),
+            "as news comes" if _is_subscription(machine) else f"every {say_duration(machine.interval_s)}",
+        )
+        for machine in settings.machines
+    ]
+    return "\n".join([*lines, *(f"  {line}" for line in _align(rows)), "the settings are right"])
+
+
+def describe_clock(*, synchronised: bool | None) -> str:
+    """Return a warning where this computer's clock is not kept right, else nothing."""
+    return (
+        f"but the clock of this computer is not synchronised: {CLOCK_MEND}" if synchronised is False else ""
+    )
+
+
+def describe_readings(readings: Sequence[Reading], now_ns: int) -> str:
+    """Return a table of the readings, and beneath it why machines could not be read."""
+    rows = [("machine", "tag", "value", "unit", "quality", "age")]
+    rows += [
+        (
+            reading.machine,
+            reading.tag,
+            "-" if reading.value is None else f"{reading.value:.6g}",
+            reading.unit,
+            quality.describe(reading.quality),
+            "-" if reading.timestamp is None else say_duration(max(0, now_ns - reading.timestamp) / 1e9),
+        )
+        for reading in readings
+    ]
+    reasons = dict.fromkeys(f"{reading.machine}: {reading.reason}" for reading in readings if reading.reason)
+    return "\n".join([*_align(rows), *reasons])
+
+
+def encode_readings(readings: Sequence[Reading], now_ns: int) -> str:
+    """Return one JSON object per line and reading."""
+    return "\n".join(
+        msgspec.json.encode(
+            {
+                "machine": reading.machine,
+                "tag": reading.tag,
+                "value": reading.value,
+                "unit": reading.unit,
+                "quality": quality.describe(reading.quality),
+                "timestamp": reading.timestamp,
+                "age_s": None if reading.timestamp is None else (now_ns - reading.timestamp) / 1e9,
+                "reason": reading.reason,
+            }
+        ).decode()
+        for reading in readings
+    )
+
+
+def describe_outbox(seen: Glance, bytes_max: int) -> str:
+    """Return what waits in an outbox, by machine, and what was dropped."""
+    size = sum(machine.size for machine in seen.machines)
+    values = sum(machine.values for machine in seen.machines)
+    lines = [
+        f"{seen.path}: gateway {seen.gateway}, epoch {seen.epoch}",
+        f"written so far: {seen.sequence_last} batches, {seen.values_total} values",
+        f"waiting for their receipt: {values} values, "
+        f"{say_bytes(size)} of {say_bytes(bytes_max)} ({size / bytes_max:.1%})",
+    ]
+    rows = [
+        (
+            machine.machine,
+            _count(machine.batches, "batch"),
+            _count(machine.values, "value"),
+            say_bytes(machine.size),
+            f"oldest {say_duration(max(0, time.time_ns() - machine.oldest_ns) / 1e9)}",
+        )
+        for machine in seen.machines
+    ]
+    dropped = [
+        f"dropped: batches {gone.first} to {gone.last}, {gone.values} values: {gone.reason}"
+        for gone in seen.dropped
+    ]
+    return "\n".join([*lines, *(f"  {line}" for line in _align(rows)), *dropped])
+
+
+def describe_survey(seen: Survey) -> str:
+    """Return what a damaged outbox still holds, and what of it does not."""
+    lines = [
+        f"readable: {_count(seen.batches, 'batch')}, {_count(seen.values, 'value')} of "
+        f"{_count(seen.machines, 'machine')}, {say_bytes(seen.size)}"
+    ]
+    if seen.broken:
+        lines.append(f"broken: {_count(seen.broken, 'batch')} whose content the disk has changed")
+    if seen.missing_max:
+        lines.append(
+            f"not there: {_count(seen.missing_max, 'batch')} at most, for what the cloud had receipted "
+            "is not there either"
+        )
+    return "\n".join(lines)
+
+
+def _is_subscription(machine: object) -> bool:
+    return getattr(machine, "mode", "poll") == "subscription"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}{'es' if word.endswith('ch') else 's'}"
+
+
+def _align(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

@@ -1,0 +1,1 @@
+"""Reads registers, coils and inputs of Modbus machines in few requests."""

@@ -1,0 +1,219 @@
+"""Speaks Modbus over TCP, TLS and serial lines; the only file of production that knows pymodbus."""
+
+import asyncio
+import os
+import ssl
+import termios
+from functools import partial
+from time import monotonic, time_ns
+
+import msgspec
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient, AsyncModbusTlsClient
+from pymodbus.client.base import ModbusBaseClient
+from pymodbus.exceptions import ModbusException
+from pymodbus.framer import FramerType
+
+from edge.drivers import NotConnected
+from edge.drivers.library_logs import silence
+from edge.drivers.modbus.line_settings import Line, ModbusTlsSettings
+from edge.drivers.modbus.registers import Block, is_bit_table
+from edge.drivers.refusals import SHORT_ANSWER
+
+MISSES_BEFORE_PYMODBUS_CLOSES = 1_000_000_000
+"""Whether silence ends a connection is the line's decision: its other units may be well."""
+
+FRAME_GAP_S_MIN = 0.00175
+FRAME_GAP_CHARACTERS = 3.5
+BITS_A_CHARACTER = 11
+"""Between two frames a serial line is still for so long (Modbus over Serial Line 1.02, 2.5.1.1)."""
+
+
+class UnitSilent(NotConnected):
+    """Nobody answered in time: the unit is off, absent, or the whole connection is dead."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back for one block: its words, or the code of a refusal."""
+
+    words: list[int] | None
+    code: int
+    retried: bool
+    observed_ns: int
+
+
+class ModbusConnection:
+    """One connection, on which one request at a time may be under way. Nothing here writes to a machine."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._client: ModbusBaseClient | None = None
+        self._answered_s = 0.0
+        self._frame_gap_s = _choose_frame_gap(line)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a request can be sent."""
+        return self._client is not None and self._client.connected
+
+    async def open(self, timeout_s: float) -> None:
+        """Open the connection; raise `NotConnected` with the reason."""
+        self.close()
+        silence("pymodbus")
+        client = self._make_client(timeout_s)
+        client.set_max_no_responses(MISSES_BEFORE_PYMODBUS_CLOSES)
+        try:
+            connected = await client.connect()
+        except termios.error as error:  # which is no OSError, and passes through pyserial and pymodbus
+            client.close()
+            raise NotConnected(
+                f"{self._line.where} does not take the settings under serial ({error.args[-1]}): "
+                "has the adapter this baudrate and parity?"
+            ) from error
+        if not connected:
+            client.close()
+            raise NotConnected(await self._explain_failure(timeout_s))
+        self._client = client
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    async def ask(self, unit_id: int, block: Block, *, timeout_s: float, retries: int) -> Answer:
+        """Send one request. Refusals are answers; raise `UnitSilent`, or `NotConnected` when it is closed."""
+        client = self._client
+        if client is None or not client.connected:
+            raise NotConnected(f"the connection to {self._line.where} is closed")
+        client.ctx.comm_params.timeout_connect = timeout_s
+        client.ctx.retries = retries
+        if self._frame_gap_s:
+            await asyncio.sleep(self._answered_s + self._frame_gap_s - monotonic())
+        read = {
+            "holding": client.read_holding_registers,
+            "input": client.read_input_registers,
+            "coil": client.read_coils,
+            "discrete": client.read_discrete_inputs,
+        }[block.table]
+        sent_ns = time_ns()
+        try:
+            reply = await read(block.address, count=block.count, device_id=unit_id)
+        except (ModbusException, OSError) as error:
+            raise self._judge_silence(client, unit_id, timeout_s * (retries + 1)) from error
+        finally:
+            self._answered_s = monotonic()
+        observed_ns = (sent_ns + time_ns()) // 2
+        retried = reply.retries > 0
+        if reply.isError():
+            return Answer(None, reply.exception_code, retried, observed_ns)
+        bits = is_bit_table(block.table)
+        # pymodbus takes short answers for good ones; bits come in whole bytes.
+        words = [int(bit) for bit in reply.bits[: block.count]] if bits else list(reply.registers)
+        if len(words) != block.count:
+            return Answer(None, SHORT_ANSWER, retried, observed_ns)
+        return Answer(words, 0, retried, observed_ns)
+
+    def _make_client(self, timeout_s: float) -> ModbusBaseClient:
+        line = self._line
+        if line.serial is not None:
+            return AsyncModbusSerialClient(
+                line.serial.device,
+                baudrate=line.serial.baudrate,
+                parity=line.serial.parity[0].upper(),
+                stopbits=line.serial.stopbits,
+                timeout=timeout_s,
+                reconnect_delay=0,  # the poller reconnects
+            )
+        if line.tls is not None:
+            trust = self._make_trust(line.tls)
+            client = AsyncModbusTlsClient(
+                line.host, port=line.port, sslctx=trust, timeout=timeout_s, reconnect_delay=0
+            )
+            # pymodbus can only expect the certificate to name the host itself.
+            client.ctx.call_create = partial(
+                asyncio.get_running_loop().create_connection,
+                client.ctx.handle_new_connection,
+                line.host,
+                line.port,
+                ssl=trust,
+                server_hostname=line.tls.server_name or line.host,
+            )
+            return client
+        framer = FramerType.RTU if line.is_rtu else FramerType.SOCKET
+        return AsyncModbusTcpClient(
+            line.host, port=line.port, framer=framer, timeout=timeout_s, reconnect_delay=0
+        )
+
+    def _make_trust(self, tls: ModbusTlsSettings) -> ssl.SSLContext:
+        try:
+            trust = ssl.create_default_context(cafile=tls.ca_file)
+            if tls.certificate_file is not None:
+                trust.load_cert_chain(tls.certificate_file, tls.key_file)
+        except OSError as error:
+            files = [str(file) for file in (tls.ca_file, tls.certificate_file, tls.key_file) if file]
+            reason = f"{error.strerror or error}: check the files of tls"
+            raise NotConnected(f"{', '.join(files)}: {reason}") from error
+        return trust
+
+    def _judge_silence(self, client: ModbusBaseClient, unit_id: int, waited_s: float) -> NotConnected:
+        if not client.connected:
+            return NotConnected(f"{self._line.where} closed the connection")
+        return UnitSilent(
+            f"unit {unit_id} at {self._line.where} has not answered for {waited_s:g} s: "
+            f"is the unit id right, {self._name_doubt()}and is the device on?"
+        )
+
+    def _name_doubt(self) -> str:
+        serial = self._line.serial
+        if serial is None:
+            return ""
+        return f"does it speak {serial.baudrate} baud with {serial.parity} parity, "
+
+    async def _explain_failure(self, timeout_s: float) -> str:
+        line = self._line
+        reason = (
+            _explain_port(line.serial.device)
+            if line.serial is not None
+            else await _explain_network(line, timeout_s, self._make_trust(line.tls) if line.tls else None)
+        )
+        return f"{line.where} {reason}"
+
+
+def _choose_frame_gap(line: Line) -> float:
+    if line.serial is None:
+        return 0.0  # a converter on the network keeps the gaps of its line by itself
+    return max(FRAME_GAP_S_MIN, FRAME_GAP_CHARACTERS * BITS_A_CHARACTER / line.serial.baudrate)
+
+
+def _explain_port(device: str) -> str:
+    """Open the port once more without pyserial, whose reasons pymodbus keeps to its own log."""
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
+    except FileNotFoundError:
+        return "is not there: is the adapter plugged in? ls /dev/serial/by-id lists lasting names"
+    except PermissionError:
+        return "may not be opened by this user: add it to the group that owns the port (mostly dialout)"
+    except OSError as error:
+        return f"cannot be opened ({error.strerror or error})"
+    return "is in use by another program, or is no serial port"
+
+
+async def _explain_network(line: Line, timeout_s: float, trust: ssl.SSLContext | None) -> str:
+    """Knock once more without pymodbus, which keeps the reason to its own log."""
+    name = (line.tls.server_name or line.host) if line.tls else None
+    try:
+        async with asyncio.timeout(timeout_s):
+            _, writer = await asyncio.open_connection(line.host, line.port, ssl=trust, server_hostname=name)
+        writer.close()
+    except TimeoutError:
+        return "does not answer: check the address, the cable and the firewall"
+    except ConnectionRefusedError:
+        return "refuses the connection: is Modbus TCP switched on, and the port right (mostly 502)?"
+    except ssl.SSLCertVerificationError as error:
+        reason = error.verify_message.rstrip(".")
+        return f"does not prove that it is {name} ({reason}): check tls.ca_file and tls.server_name"
+    except ssl.SSLError as error:
+        return f"does not agree on TLS ({error.reason or error}): does it speak TLS on this port?"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror or error}): check the address"
+    return "took a while to accept the connection: trying again"

@@ -1,0 +1,164 @@
+"""How to reach a Modbus machine, and which registers its tags are."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, FiniteFloat, ValidationInfo, field_validator, model_validator
+
+from edge.drivers.interval_groups import IntervalGroups, group_tags
+from edge.drivers.modbus.line_settings import ModbusLineSettings
+from edge.drivers.modbus.register_types import (
+    ByteOrder,
+    HalfName,
+    RegisterType,
+    count_words,
+    is_byte,
+    normalise_marker,
+)
+from edge.drivers.modbus.registers import ADDRESS_MAX, BITS_MAX, WORDS_MAX, Table, Wanted, is_bit_table
+from edge.drivers.tags import PathOfMachine, Tags, TagSettings
+
+if TYPE_CHECKING:
+    from edge.drivers.modbus.driver import ModbusDriver
+
+INVALID_MAX = 16
+
+# The first digit of a register number in a manual names the table: 40001 is the first holding register.
+_CLASSIC_TABLES = {0: "coil", 1: "discrete", 3: "input", 4: "holding"}
+
+
+def _check_address(address: int) -> int:
+    if 0 <= address <= ADDRESS_MAX:
+        return address
+    table = _CLASSIC_TABLES.get(address // 100_000)
+    number = address % 100_000
+    hint = "addresses count from 0, and 40001 in a manual is mostly table: holding, address: 0"
+    if address > 0 and table and 1 <= number <= ADDRESS_MAX + 1:
+        hint = f"in the notation of manuals {address} is table: {table}, address: {number - 1}"
+    raise ValueError(f"{address} is outside 0..{ADDRESS_MAX}: {hint}")
+
+
+class ModbusTagSettings(TagSettings):
+    """One value in a machine's registers: `value = raw * scale + offset`.
+
+    `byte_order` says which byte of the value stands where, A being the most significant: ABCD (as the
+    standard has it), CDAB (words swapped), BADC (bytes swapped), DCBA (both). `bit` picks one bit of a
+    register, 0 the lowest; `byte` says which half of a register an 8-bit value is. `invalid`: raw numbers, or
+    their bit patterns, by which the machine says "no value" (0x8000); NaN and infinities always say so.
+    """
+
+    table: Table
+    address: Annotated[int, AfterValidator(_check_address)]
+    type: RegisterType
+    bit: int | None = Field(default=None, ge=0, le=15)
+    byte: HalfName | None = None
+    byte_order: ByteOrder = "ABCD"
+    scale: float = Field(default=1.0, allow_inf_nan=False)
+    offset: float = Field(default=0.0, allow_inf_nan=False)
+    invalid: tuple[int | FiniteFloat, ...] = Field(default=(), max_length=INVALID_MAX)
+    interval_s: float | None = Field(default=None, ge=0.01, le=3600)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_bool(cls, value: Any) -> Any:
+        """A coil, a discrete input and a bit of a register can only be a bool: nobody need say so."""
+        if not isinstance(value, dict) or "type" in value:
+            return value
+        is_bit = value.get("table") in ("coil", "discrete") or value.get("bit") is not None
+        return {**value, "type": "bool"} if is_bit else value
+
+    @field_validator("type", mode="before")
+    @classmethod
+    def _is_a_number(cls, kind: Any) -> Any:
+        if isinstance(kind, str) and kind.lower().startswith(("str", "text", "char", "ascii")):
+            raise ValueError(
+                f"{kind} is text, and a tag's value is a number: leave the tag out; a state that the machine "
+                "says in words mostly stands as a number in another register"
+            )
+        return kind
+
+    @field_validator("type")
+    @classmethod
+    def _fits_the_table(cls, kind: RegisterType, info: ValidationInfo) -> RegisterType:
+        table, address = info.data.get("table"), info.data.get("address")
+        if table is None or address is None:
+            return kind
+        if is_bit_table(table) and kind != "bool":
+            raise ValueError(f"table {table} holds single bits: type is bool, not {kind}")
+        words = 1 if is_bit_table(table) else count_words(kind)
+        if address + words > ADDRESS_MAX + 1:
+            raise ValueError(f"{kind} at address {address} ends behind the last register ({ADDRESS_MAX})")
+        return kind
+
+    @field_validator("bit")
+    @classmethod
+    def _belongs_to_a_register(cls, bit: int | None, info: ValidationInfo) -> int | None:
+        table, kind = info.data.get("table"), info.data.get("type")
+        if bit is not None and table is not None and is_bit_table(table):
+            raise ValueError(f"table {table} holds single bits: leave bit out, the address is enough")
+        if bit is not None and kind not in (None, "bool"):
+            raise ValueError(f"bit goes with type: bool, not with {kind}")
+        return bit
+
+    @field_validator("byte")
+    @classmethod
+    def _is_half_a_register(cls, byte: HalfName | None, info: ValidationInfo) -> HalfName | None:
+        kind = info.data.get("type")
+        if byte is not None and kind is not None and not is_byte(kind):
+            raise ValueError(f"byte goes with type: int8 or uint8, not with {kind}")
+        return byte
+
+    @field_validator("byte_order")
+    @classmethod
+    def _has_an_order(cls, order: ByteOrder, info: ValidationInfo) -> ByteOrder:
+        kind = info.data.get("type")
+        if order != "ABCD" and kind is not None and is_byte(kind):
+            raise ValueError(f"{kind} is a single byte: say byte: low or byte: high instead of byte_order")
+        return order
+
+    @field_validator("invalid")
+    @classmethod
+    def _can_stand_there(cls, markers: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        kind = info.data.get("type")
+        return markers if kind is None else tuple(normalise_marker(kind, marker) for marker in markers)
+
+    def want(self) -> Wanted:
+        """Return what to read for this tag."""
+        return Wanted(
+            name=self.name,
+            table=self.table,
+            address=self.address,
+            type=self.type,
+            bit=self.bit,
+            byte_order=self.byte_order,
+            scale=self.scale,
+            offset=self.offset,
+            byte=self.byte or "low",
+            invalid=frozenset(self.invalid),
+        )
+
+
+class ModbusMachineSettings(ModbusLineSettings):
+    """A machine that speaks Modbus: tables, addresses and types stand in its manual.
+
+    Machines that name the same line (host and port, or serial port) share one connection.
+    """
+
+    kind: Literal["modbus"]
+    path: PathOfMachine
+    interval_s: float = Field(default=1.0, ge=0.01, le=3600)
+    timeout_s: float = Field(default=1.0, ge=0.05, le=60)
+    gap_max: int = Field(default=8, ge=0, le=WORDS_MAX)
+    registers_max: int = Field(default=WORDS_MAX, ge=4, le=WORDS_MAX)
+    bits_max: int = Field(default=BITS_MAX, ge=1, le=BITS_MAX)
+    tags: Tags[ModbusTagSettings]
+
+    def build(self) -> "ModbusDriver | IntervalGroups":
+        """Return the driver, not yet connected; several on one line where tags have their own intervals."""
+        # A gateway without Modbus machines loads no pymodbus.
+        from edge.drivers.modbus.driver import ModbusDriver
+
+        drivers = [
+            (interval_s, ModbusDriver(self.model_copy(update={"interval_s": interval_s, "tags": tags})))
+            for interval_s, tags in group_tags(self.tags, self.interval_s)
+        ]
+        return drivers[0][1] if len(drivers) == 1 else IntervalGroups(drivers)

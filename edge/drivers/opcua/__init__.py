@@ -1,0 +1,1 @@
+"""Reads nodes of OPC UA machines by subscription or in bulk."""

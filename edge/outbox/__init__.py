@@ -1,0 +1,1 @@
+"""What the gateway keeps until the cloud says that it is stored."""

@@ -1,0 +1,94 @@
+"""The outbox for the event loop: every SQLite call waits in one thread of its own, never in the loop."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from edge.outbox.file import Identity, OutboxAtCap
+from edge.outbox.outbox import Outbox, OutboxTotals, Put, StoredBatch
+from edge.polling.gate import PollingGate
+from edge.polling.packing import merge_frames
+from models.telemetry import Frame, MachinePath
+
+Result = TypeVar("Result")
+Ranges = Sequence[tuple[int, int]]
+
+
+class OutboxThread:
+    """`Outbox`, awaited. The errors are the same. `gate` is closed while it takes nothing more."""
+
+    def __init__(self, outbox: Outbox, gate: PollingGate | None = None) -> None:
+        self._outbox = outbox
+        self._gate = gate or PollingGate()
+        self._thread = ThreadPoolExecutor(1, "outbox")
+
+    @property
+    def identity(self) -> Identity:
+        """Whose outbox this is; known after `open`."""
+        return self._outbox.identity
+
+    @property
+    def waiting_bytes(self) -> int:
+        """How many bytes of payloads lie here now."""
+        return self._outbox.waiting_bytes
+
+    @property
+    def bytes_max(self) -> int:
+        """How many bytes of payloads may lie here."""
+        return self._outbox.bytes_max
+
+    async def open(self) -> None:
+        """See `Outbox.open`."""
+        await self._call(self._outbox.open)
+
+    async def put(self, flush: Sequence[tuple[MachinePath, list[Frame]]]) -> Put:
+        """See `Outbox.put`; the frames of a machine are merged first."""
+
+        def put() -> Put:
+            merged = [(machine, merge_frames(frames)) for machine, frames in flush]
+            return self._outbox.put(merged, time.time_ns())
+
+        try:
+            done = await self._call(put)
+        except OutboxAtCap as error:
+            self._gate.close(str(error))
+            raise
+        self._gate.review(self.waiting_bytes, self.bytes_max)
+        return done
+
+    async def read(self, ranges: Ranges, count_max: int, bytes_max: int) -> tuple[list[StoredBatch], bool]:
+        """See `Outbox.read`."""
+        return await self._call(lambda: self._outbox.read(ranges, count_max, bytes_max))
+
+    @property
+    def payload_bytes_max(self) -> int:
+        """How large a payload may be."""
+        return self._outbox.payload_bytes_max
+
+    def limit_payloads(self, bytes_max: int) -> None:
+        """From the next put on no payload is larger."""
+        self._outbox.payload_bytes_max = bytes_max
+
+    async def recut(self, sequence: int) -> Put:
+        """See `Outbox.recut`."""
+        return await self._call(lambda: self._outbox.recut(sequence, time.time_ns()))
+
+    async def release(self, receipted: Ranges) -> int:
+        """See `Outbox.release`."""
+        count = await self._call(lambda: self._outbox.release(receipted))
+        self._gate.review(self.waiting_bytes, self.bytes_max)
+        return count
+
+    async def totals(self) -> OutboxTotals:
+        """See `Outbox.totals`."""
+        return await self._call(self._outbox.totals)
+
+    async def close(self) -> None:
+        """See `Outbox.close`; the thread ends."""
+        await self._call(self._outbox.close)
+        self._thread.shutdown()
+
+    async def _call(self, statement: Callable[[], Result]) -> Result:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, statement)

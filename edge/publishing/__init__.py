@@ -1,0 +1,1 @@
+"""From the outbox to the broker: what goes next, what came back."""

@@ -1,0 +1,1 @@
+"""How the gateway is: health, metrics, watchdog, status."""
