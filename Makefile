@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 ARGS ?=
-SERVICES := mosquitto influxd victoria-metrics chromium strace gcc mbpoll
+SERVICES := mosquitto influxd victoria-metrics chromium strace gcc mbpoll npm systemd-analyze
 
-.PHONY: help demo test slow check services bench lock clean
+.PHONY: help demo test slow check services system-services bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -35,14 +35,25 @@ check: $(INSTALLED) ## ruff, mypy --strict, import rules, house rules, deploymen
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/test_house_rules.py tests/test_deployment_files.py
 
-services: ## the servers that tests talk to, by apt (Debian, Ubuntu)
+PEERS := tests/peers
+PEERS_INSTALLED := $(PEERS)/node_modules/installed
+
+services: system-services $(PEERS_INSTALLED) ## the servers that tests talk to: by apt (Debian, Ubuntu) and npm
+
+$(PEERS_INSTALLED): $(PEERS)/package.json | system-services
+	cd $(PEERS) && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --omit=optional --loglevel=error
+	@touch $@
+
+system-services:
 	@missing=; for program in $(SERVICES); do PATH=$$PATH:/usr/sbin command -v $$program >/dev/null || missing=yes; done; \
 	[ -e /usr/include/modbus/modbus.h ] || missing=yes; \
 	if [ -z "$$missing" ]; then echo "services are here: $(SERVICES)"; exit 0; fi; \
 	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y -q --no-install-recommends mosquitto influxdb victoria-metrics chromium strace \
-	  gcc libc6-dev libmodbus-dev mbpoll e2fsprogs openssl
+	  gcc libc6-dev libmodbus-dev mbpoll e2fsprogs openssl systemd; \
+	command -v npm >/dev/null || $$sudo env DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -q --no-install-recommends nodejs npm
 
 bench: $(INSTALLED) ## the benchmarks: ratios measured side by side
 	$(BIN)/python -m pytest -m bench -s -q tests/bench $(ARGS)

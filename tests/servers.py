@@ -27,6 +27,18 @@ def find_program(name: str) -> str:
     return found
 
 
+def find_peer(package: str) -> Path:
+    """Return the folder below which node finds `package`; skip the test without it, or fail where required."""
+    find_program("node")
+    folder = Path(__file__).parent / "peers"
+    if not (folder / "node_modules" / package / "package.json").is_file():
+        message = f"npm's {package} is not installed: make services"
+        if os.environ.get("FOREWARN_REQUIRE_SERVICES") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = START_S_MAX) -> None:
     """Return once `condition` holds; fail the test, saying `what`, when it does not within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
