@@ -1,13 +1,17 @@
 """The shelf of drivers: what every driver promises, and the list of them."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from models.errors import ForewarnError
-from models.telemetry import Frame
+from models.telemetry import Frame, Gap
 
 
 class NotConnected(ForewarnError):
     """The machine cannot be reached now: close, wait, connect again. The message says why, for a person."""
+
+
+class HistoryRefused(ForewarnError):
+    """The machine keeps no history of its values, or does not give it out: the gap stays as it is."""
 
 
 class Driver(Protocol):
@@ -28,3 +32,22 @@ class Driver(Protocol):
 
     async def close(self) -> None:
         """Close the connection; never raises, may be called twice and before `connect`."""
+
+
+@runtime_checkable
+class TellsGaps(Protocol):
+    """A driver that can know of itself that something is missing: a queue overflowed, a message was lost."""
+
+    def take_gaps(self) -> list[Gap]:
+        """Return the gaps found since the last call, and forget them."""
+
+
+@runtime_checkable
+class HasHistory(Protocol):
+    """A driver whose machine may keep what the gateway missed."""
+
+    async def read_history(self, first_ns: int, last_ns: int) -> list[Frame]:
+        """Return what the machine remembers of its tags between the two instants, both exclusive.
+
+        Raises `HistoryRefused` when it keeps none, `NotConnected` when it cannot be reached.
+        """

@@ -11,6 +11,7 @@ from models.telemetry.batch import (
     decode_batch,
     encode_batch,
 )
+from models.telemetry.gap import GAP_DETAIL_CHARS_MAX, Gap, GapReason
 from models.telemetry.ranges import SequenceRanges
 from models.telemetry.receipt import Receipt, decode_receipt, encode_receipt
 from models.telemetry.status import (
@@ -23,12 +24,15 @@ from models.telemetry.status import (
 from models.telemetry.topics import BatchTopic, MachinePath, StatusTopic, TopicRejected, Topics
 
 __all__ = [
+    "GAP_DETAIL_CHARS_MAX",
     "PAYLOAD_BYTES_MAX",
     "Batch",
     "BatchRejected",
     "BatchTopic",
     "DroppedRange",
     "Frame",
+    "Gap",
+    "GapReason",
     "MachinePath",
     "MachineStatus",
     "Receipt",

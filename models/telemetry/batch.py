@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from models.errors import ForewarnError
+from models.telemetry.gap import GAP_DETAIL_CHARS_MAX, GAPS_MAX, Gap
 from models.telemetry.topics import SEGMENT
 
 SCHEMA_VERSION = 1
@@ -30,27 +31,31 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `timestamps` are nanoseconds since 1970 UTC, strictly ascending; `values[tag][i]` was observed at
     `timestamps[i]` and is None where its quality is bad. `quality[tag][i]` is an OPC UA status code;
-    a value without one is good, a None without one is bad for an unknown reason.
+    a value without one is good, a None without one is bad for an unknown reason. `repeats[tag]` are the rows
+    in which an unchanged value was said again only because its heartbeat was due.
     """
 
     timestamps: list[int]
     values: dict[str, list[Value]]
     quality: dict[str, dict[int, int]] = {}
+    repeats: dict[str, list[int]] = {}
 
 
-class Batch(msgspec.Struct, frozen=True):
+class Batch(msgspec.Struct, frozen=True, omit_defaults=True):
     """One flush of one machine: what a gateway numbers, keeps and lets go as a whole.
 
     `sequence` counts from 1 per (gateway, epoch); `epoch` is a random id born with the outbox file.
+    `gaps` say what was not acquired; a batch may hold nothing else.
     """
 
     gateway: str
     epoch: str
     sequence: int
     frames: list[Frame]
+    gaps: list[Gap] = []
 
 
-class _WireBatch(msgspec.Struct, frozen=True):
+class _WireBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     """`Batch` with the schema version in front, as it stands on the wire."""
 
     v: int
@@ -58,6 +63,7 @@ class _WireBatch(msgspec.Struct, frozen=True):
     epoch: str
     sequence: int
     frames: list[Frame]
+    gaps: list[Gap] = []
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -79,7 +85,7 @@ def count_values(frames: list[Frame]) -> int:
 def encode_batch(batch: Batch) -> bytes:
     """Return the payload of `batch`: columnar JSON, schema 1. The caller vouches for the shapes."""
     return _encoder.encode(
-        _WireBatch(SCHEMA_VERSION, batch.gateway, batch.epoch, batch.sequence, batch.frames)
+        _WireBatch(SCHEMA_VERSION, batch.gateway, batch.epoch, batch.sequence, batch.frames, batch.gaps)
     )
 
 
@@ -96,9 +102,11 @@ def decode_batch(payload: bytes) -> Batch:
     _check_header(wire)
     for index, frame in enumerate(wire.frames):
         _check_frame(index, frame)
+    for index, gap in enumerate(wire.gaps):
+        _check_gap(index, gap)
     if payload.count(b'"') != _count_quotes(wire):
         _refuse_duplicate_keys(payload)
-    return Batch(wire.gateway, wire.epoch, wire.sequence, wire.frames)
+    return Batch(wire.gateway, wire.epoch, wire.sequence, wire.frames, wire.gaps)
 
 
 def _unknown_version(version: int) -> str:
@@ -128,6 +136,8 @@ def _check_header(wire: _WireBatch) -> None:
         raise BatchRejected(f"sequence {wire.sequence} is outside 1..{SEQUENCE_MAX}")
     if len(wire.frames) > FRAMES_MAX:
         raise BatchRejected(f"{len(wire.frames)} frames, more than {FRAMES_MAX}")
+    if len(wire.gaps) > GAPS_MAX:
+        raise BatchRejected(f"{len(wire.gaps)} gaps, more than {GAPS_MAX}")
 
 
 def _check_frame(index: int, frame: Frame) -> None:
@@ -144,13 +154,32 @@ def _check_frame(index: int, frame: Frame) -> None:
             raise BatchRejected(
                 f"frames[{index}].values[{tag[:80]!r}] has {len(column)} values for {rows} timestamps"
             )
-        if not (0 < len(tag) <= TAG_NAME_CHARS_MAX and tag.isprintable()):
-            raise BatchRejected(
-                f"frames[{index}]: tag name {tag[:80]!r} is not "
-                f"1 to {TAG_NAME_CHARS_MAX} printable characters"
-            )
+        _check_tag_name(f"frames[{index}]", tag)
     if frame.quality:
         _check_quality(index, frame, rows)
+    for tag, repeated in frame.repeats.items():
+        if tag not in frame.values:
+            raise BatchRejected(f"frames[{index}].repeats names {tag[:80]!r}, which has no values")
+        if repeated and not (min(repeated) >= 0 and max(repeated) < rows):
+            raise BatchRejected(f"frames[{index}].repeats[{tag[:80]!r}] names a row outside 0..{rows - 1}")
+
+
+def _check_tag_name(where: str, tag: str) -> None:
+    if not (0 < len(tag) <= TAG_NAME_CHARS_MAX and tag.isprintable()):
+        raise BatchRejected(
+            f"{where}: tag name {tag[:80]!r} is not 1 to {TAG_NAME_CHARS_MAX} printable characters"
+        )
+
+
+def _check_gap(index: int, gap: Gap) -> None:
+    if not 0 <= gap.first < gap.last <= TIMESTAMP_NS_MAX:
+        raise BatchRejected(f"gaps[{index}] does not reach from an earlier instant to a later one")
+    if gap.filled < 0 or (gap.values or 0) < 0:
+        raise BatchRejected(f"gaps[{index}] counts fewer than no values")
+    if len(gap.detail) > GAP_DETAIL_CHARS_MAX or len(gap.tags) > TAGS_MAX:
+        raise BatchRejected(f"gaps[{index}] is too long: {len(gap.detail)} letters, {len(gap.tags)} tags")
+    for tag in gap.tags:
+        _check_tag_name(f"gaps[{index}]", tag)
 
 
 def _check_quality(index: int, frame: Frame, rows: int) -> None:
@@ -174,6 +203,9 @@ def _count_quotes(wire: _WireBatch) -> int:
         strings += 2 + len(frame.values)
         if frame.quality:
             strings += 1 + len(frame.quality) + sum(len(codes) for codes in frame.quality.values())
+        if frame.repeats:
+            strings += 1 + len(frame.repeats)
+    # Gaps are rare and their optional keys many: a batch with gaps always gets the slow look.
     return 2 * strings
 
 

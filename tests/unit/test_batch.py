@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.telemetry import Batch, BatchRejected, Frame, count_values, decode_batch, encode_batch
+from models.telemetry import Batch, BatchRejected, Frame, Gap, count_values, decode_batch, encode_batch
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 GOLDEN_BATCHES = {
@@ -33,6 +33,22 @@ GOLDEN_BATCHES = {
             Frame([1795337912000000002], {"<script>alert(1)</script>": [-0.5], 'a "quoted\\" tag': [1e-9]}),
         ],
     ),
+    "batch_gaps": Batch(
+        "pi-01",
+        "9f2c0011aabbccdd9f2c0011aabbccdd",
+        8813,
+        [Frame([1795337912000000000, 1795337972000000000], {"flow": [3.5, 3.5]}, {}, {"flow": [1]})],
+        [
+            Gap(
+                1795337900000000000,
+                1795337912000000000,
+                "connection_lost",
+                filled=11,
+                detail='opc.tcp://10.0.0.7 said "going down"',
+            ),
+            Gap(1795337912000000000, 1795337914000000000, "overflow", ["flow", "bearing_temp"], 37),
+        ],
+    ),
 }
 
 segments = st.from_regex(r"[a-z0-9][a-z0-9_-]{0,12}", fullmatch=True)
@@ -52,6 +68,22 @@ def frames(draw: st.DrawFn) -> Frame:
         times,
         {tag: draw(columns) for tag in sorted(tags)},
         draw(st.dictionaries(st.sampled_from(sorted(tags)), codes, max_size=2)),
+        draw(st.dictionaries(st.sampled_from(sorted(tags)), st.lists(rows, max_size=2), max_size=2)),
+    )
+
+
+@st.composite
+def gaps(draw: st.DrawFn) -> Gap:
+    """Any gap that a gateway may record."""
+    first = draw(st.integers(0, 2**63 - 2))
+    return Gap(
+        first,
+        draw(st.integers(first + 1, 2**63 - 1)),
+        draw(st.sampled_from(["connection_lost", "overflow", "gateway_down"])),
+        draw(st.lists(tag_names, max_size=3)),
+        draw(st.none() | st.integers(0, 2**40)),
+        draw(st.integers(0, 2**40)),
+        draw(st.text(max_size=20)),
     )
 
 
@@ -61,6 +93,7 @@ batches = st.builds(
     st.from_regex(r"[0-9a-f]{1,32}", fullmatch=True),
     st.integers(1, 2**53),
     st.lists(frames(), max_size=4),
+    st.lists(gaps(), max_size=2),
 )
 
 
@@ -100,6 +133,11 @@ def wire(**changes: Any) -> bytes:
     return json.dumps(good | changes).encode()
 
 
+def gap_wire(**changes: Any) -> bytes:
+    """A small good payload with some keys of its one gap replaced."""
+    return wire(gaps=[{"first": 1, "last": 2, "reason": "overflow"} | changes])
+
+
 def frame_wire(**changes: Any) -> bytes:
     """A small good payload with some keys of its one frame replaced."""
     frame = {"timestamps": [1, 2], "values": {"a": [1.0, 2.0]}}
@@ -135,6 +173,14 @@ HOSTILE = {
     "quality of no row": frame_wire(quality={"a": {"2": 1}}),
     "quality of a negative row": frame_wire(quality={"a": {"-1": 1}}),
     "a status code too large": frame_wire(quality={"a": {"0": 2**32}}),
+    "a repeat of an unknown tag": frame_wire(repeats={"b": [0]}),
+    "a repeat of no row": frame_wire(repeats={"a": [2]}),
+    "a gap backwards": gap_wire(first=2, last=2),
+    "a gap for no known reason": gap_wire(reason="because"),
+    "a gap of fewer than no values": gap_wire(values=-1),
+    "a gap with a novel": gap_wire(detail="x" * 301),
+    "a gap of a nameless tag": gap_wire(tags=[""]),
+    "a gap that says a thing twice": gap_wire().replace(b'"first": 1', b'"first": 1, "first": 1'),
     "a gateway with a slash": wire(gateway="pi/../x"),
     "an epoch with a quote": wire(epoch='a"b'),
     "sequence zero": wire(sequence=0),
