@@ -48,6 +48,8 @@ def merge_frames(frames: Sequence[Frame]) -> list[Frame]:
         for tag, codes in frame.quality.items():
             rows = len(last.timestamps)
             last.quality.setdefault(tag, {}).update((row + rows, code) for row, code in codes.items())
+        for tag, repeated in frame.repeats.items():
+            last.repeats.setdefault(tag, []).extend(row + len(last.timestamps) for row in repeated)
         last.timestamps.extend(frame.timestamps)
         columns = last.values
         for tag, column in frame.values.items():

@@ -96,10 +96,12 @@ class Timeline:
 def _pick(frame: Frame, timestamps: list[int], rows_of: dict[str, list[int]]) -> Frame:
     """Return the frame with, for each tag, only the rows named."""
     values = {tag: [frame.values[tag][row] for row in rows] for tag, rows in rows_of.items()}
-    quality = {}
+    quality, repeats = {}, {}
     for tag, rows in rows_of.items():
-        codes = frame.quality.get(tag, {})
+        codes, repeated = frame.quality.get(tag, {}), frame.repeats.get(tag, [])
         moved = {new: codes[old] for new, old in enumerate(rows) if old in codes}
         if moved:
             quality[tag] = moved
-    return Frame(timestamps, values, quality)
+        if again := [new for new, old in enumerate(rows) if old in repeated]:
+            repeats[tag] = again
+    return Frame(timestamps, values, quality, repeats)

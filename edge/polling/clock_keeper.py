@@ -124,4 +124,4 @@ def find_floor(outbox: Path) -> int:
 
 def _shift(frame: Frame, shift_ns: int) -> Frame:
     timestamps = [timestamp + shift_ns for timestamp in frame.timestamps]
-    return Frame(timestamps, frame.values, frame.quality)
+    return Frame(timestamps, frame.values, frame.quality, frame.repeats)

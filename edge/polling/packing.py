@@ -33,15 +33,18 @@ def merge_frames(frames: Iterable[Frame]) -> list[Frame]:
 def _join(run: list[Frame]) -> Frame:
     timestamps = list(chain.from_iterable(frame.timestamps for frame in run))
     values = {tag: list(chain.from_iterable(frame.values[tag] for frame in run)) for tag in run[0].values}
-    if not any(frame.quality for frame in run):
+    if not any(frame.quality or frame.repeats for frame in run):
         return Frame(timestamps, values)
     quality: dict[str, dict[int, int]] = {}
+    repeats: dict[str, list[int]] = {}
     row = 0
     for frame in run:
         for tag, codes in frame.quality.items():
             quality.setdefault(tag, {}).update({row + at: code for at, code in codes.items()})
+        for tag, rows in frame.repeats.items():
+            repeats.setdefault(tag, []).extend(row + at for at in rows)
         row += len(frame.timestamps)
-    return Frame(timestamps, values, quality)
+    return Frame(timestamps, values, quality, repeats)
 
 
 def pack(
@@ -84,9 +87,15 @@ def _rows(frame: Frame, start: int, end: int) -> Frame:
         inside = {row - start: code for row, code in codes.items() if start <= row < end}
         if inside:
             quality[tag] = inside
-    return Frame(frame.timestamps[start:end], values, quality)
+    repeats = {}
+    for tag, rows in frame.repeats.items():
+        again = [row - start for row in rows if start <= row < end]
+        if again:
+            repeats[tag] = again
+    return Frame(frame.timestamps[start:end], values, quality, repeats)
 
 
 def _tags(frame: Frame, tags: list[str]) -> Frame:
     quality = {tag: frame.quality[tag] for tag in tags if tag in frame.quality}
-    return Frame(frame.timestamps, {tag: frame.values[tag] for tag in tags}, quality)
+    repeats = {tag: frame.repeats[tag] for tag in tags if tag in frame.repeats}
+    return Frame(frame.timestamps, {tag: frame.values[tag] for tag in tags}, quality, repeats)

@@ -111,15 +111,17 @@ def _compose(frame: Frame, found: dict[str, list[Point]]) -> list[Frame]:
     if rest or whole in groups:
         beside = _make_frame(whole, groups.pop(whole, {}))
         codes = {tag: marks for tag, marks in frame.quality.items() if tag in rest}
-        frames.append(Frame(frame.timestamps, rest | beside.values, codes | beside.quality))
+        frames.append(Frame(frame.timestamps, rest | beside.values, codes | beside.quality, beside.repeats))
     return frames + [_make_frame(timestamps, columns) for timestamps, columns in groups.items()]
 
 
 def _make_frame(timestamps: tuple[int, ...], columns: dict[str, list[Point]]) -> Frame:
     values = {tag: [point.value for point in points] for tag, points in columns.items()}
-    codes = {}
+    codes, repeats = {}, {}
     for tag, points in columns.items():
         marks = {row: point.code for row, point in enumerate(points) if point.code}
         if marks:
             codes[tag] = marks
-    return Frame(list(timestamps), values, codes)
+        if again := [row for row, point in enumerate(points) if point.repeated]:
+            repeats[tag] = again
+    return Frame(list(timestamps), values, codes, repeats)

@@ -11,11 +11,15 @@ NS_PER_S = 1_000_000_000
 
 
 class Point(NamedTuple):
-    """A value when it was observed; a None without a code is bad for an unknown reason."""
+    """A value when it was observed; a None without a code is bad for an unknown reason.
+
+    `repeated`: nothing but the heartbeat brought it.
+    """
 
     timestamp: int
     value: Value
     code: int | None
+    repeated: bool = False
 
 
 class TagRules(msgspec.Struct, frozen=True):
@@ -114,7 +118,7 @@ class TagWatch:
         if is_news and held is not None:
             return [held, point]
         self.suppressed_total += held is not None
-        return [point]
+        return [point if is_news else point._replace(repeated=True)]
 
     def _is_news(self, point: Point, last: Point) -> bool:
         if point.code != last.code or point.value is None or last.value is None:
