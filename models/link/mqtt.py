@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -24,6 +24,7 @@ from models.link.takeovers import SLOW_RETRY_S, Takeovers
 
 NO_MATCHING_SUBSCRIBERS = 16
 RECONNECT_DELAY_S_MAX = 4
+_GOODBYE_WITH_WILL = 4  # MQTT 5, 3.14.2.1
 
 
 class LinkDown(ForewarnError):
@@ -47,10 +48,11 @@ class LinkState(msgspec.Struct, frozen=True):
 
 
 class Will(msgspec.Struct, frozen=True):
-    """What the broker publishes (retained) for us when we vanish."""
+    """What the broker publishes for us when we vanish."""
 
     topic: str
     payload: bytes
+    retain: bool = True
 
 
 class Link:
@@ -58,7 +60,8 @@ class Link:
 
     The callbacks run in the link's thread and must return at once: `on_message(message)`;
     `on_state(state)` at every connect, refusal and loss; `on_delivered(mid, reason_code)` at each PUBACK,
-    where a code of 128 or more, or `NO_MATCHING_SUBSCRIBERS`, means that nobody has it.
+    where a code of 128 or more, or `NO_MATCHING_SUBSCRIBERS`, means that nobody has it, and at each answer
+    that `ask_broker` asked for. `renew_will()`, before each CONNECT, returns the will of that connection.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Link:
         on_delivered: Callable[[int, int], None] | None = None,
         subscriptions: Sequence[str] = (),
         will: Will | None = None,
+        renew_will: Callable[[], Will] | None = None,
         inflight_max: int = 20,
         receive_max: int = 100,
         session_expiry_s: int = 0,
@@ -82,6 +86,7 @@ class Link:
         self._on_delivered = on_delivered or _ignore
         self._subscriptions = list(subscriptions)
         self._will = will
+        self._renew_will = renew_will
         self._inflight_max = inflight_max
         self._receive_max = receive_max
         self._session_expiry_s = session_expiry_s
@@ -110,13 +115,14 @@ class Link:
         if self._settings.tls is not None:
             client.tls_set_context(make_tls_context(self._settings.tls))
         if self._will is not None:
-            client.will_set(self._will.topic, self._will.payload, qos=1, retain=True)
+            _set_will(client, self._will)
         client.on_connect = self._connected
         client.on_connect_fail = self._connect_failed
         client.on_disconnect = self._disconnected
         client.on_message = self._arrived
         client.on_publish = self._published
-        client.on_socket_open = _limit_silence
+        client.on_socket_open = self._opened
+        client.on_subscribe = self._answered
         self._client = client
         client.connect_async(
             self._settings.host,
@@ -127,10 +133,11 @@ class Link:
         )
         client.loop_start()
 
-    def stop(self) -> None:
-        """Say goodbye (so that the will is not published) and end the thread."""
+    def stop(self, *, with_will: bool = False) -> None:
+        """Say goodbye (so that the will is not published, unless `with_will`) and end the thread."""
         if self._client is not None:
-            self._client.disconnect()
+            code = ReasonCode(PacketTypes.DISCONNECT, identifier=_GOODBYE_WITH_WILL) if with_will else None
+            self._client.disconnect(code)
             self._client.loop_stop()
 
     def is_connected(self) -> bool:
@@ -142,18 +149,31 @@ class Link:
         thread = getattr(self._client, "_thread", None)
         return thread is not None and thread.is_alive()
 
-    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
-        """Hand a message (QoS 1) to the broker; return the id that `on_delivered` will name.
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1) -> int:
+        """Hand a message to the broker; return the id that `on_delivered` will name.
 
         Raises `LinkDown` without a connection: what paho would queue in memory stays with the caller.
         """
         if self._client is None or not self._client.is_connected():
             raise LinkDown(f"no connection to the broker at {self._settings.address}")
-        sent = self._client.publish(topic, payload, qos=1, retain=retain)
-        # NO_CONN here means that the link broke this instant: paho has queued it and will send it.
-        if sent.rc not in (paho.MQTT_ERR_SUCCESS, paho.MQTT_ERR_NO_CONN):
+        sent = self._client.publish(topic, payload, qos=qos, retain=retain)
+        # NO_CONN here means that the link broke this instant: paho has queued QoS 1 and will send it.
+        if sent.rc != paho.MQTT_ERR_SUCCESS and (qos == 0 or sent.rc != paho.MQTT_ERR_NO_CONN):
             raise LinkDown(f"the link takes no more messages: {paho.error_string(sent.rc)}")
         return sent.mid
+
+    def ask_broker(self) -> int:
+        """Subscribe once more to what is subscribed to; return the id that `on_delivered` will name.
+
+        A broker reads a connection in order, so its answer says that it has read all that was published
+        before, QoS 0 too. What it retains is not sent again. Raises `LinkDown`.
+        """
+        if self._client is None or not self._client.is_connected():
+            raise LinkDown(f"no connection to the broker at {self._settings.address}")
+        code, mid = self._subscribe(self._client, SubscribeOptions.RETAIN_DO_NOT_SEND)
+        if code != paho.MQTT_ERR_SUCCESS or mid is None:
+            raise LinkDown(f"the link takes no more messages: {paho.error_string(code)}")
+        return mid
 
     def acknowledge(self, message: LinkMessage) -> None:
         """Tell the broker that `message` is taken care of, as soon as all that came before it are."""
@@ -182,8 +202,18 @@ class Link:
         self._acks.clear()
         self.packet_bytes_max = getattr(properties, "MaximumPacketSize", None)
         if self._subscriptions:
-            client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
+            self._subscribe(client, SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
         self._on_state(LinkState(True, ""))
+
+    def _subscribe(self, client: paho.Client, retained: int) -> tuple[MQTTErrorCode, int | None]:
+        options = SubscribeOptions(qos=1, retainHandling=retained)
+        return client.subscribe([(topic, options) for topic in self._subscriptions])
+
+    def _opened(self, client: paho.Client, _userdata: Any, sock: Any) -> None:
+        """The way to the broker is open, and the CONNECT is written next."""
+        _limit_silence(client, sock)
+        if self._renew_will is not None:
+            _set_will(client, self._renew_will())
 
     def _connect_failed(self, client: paho.Client, _userdata: Any) -> None:
         # paho calls this from inside its `except` block and does not pass the error on.
@@ -213,6 +243,11 @@ class Link:
         self, _client: paho.Client, _userdata: Any, mid: int, code: ReasonCode, _properties: Any
     ) -> None:
         self._on_delivered(mid, code.value)
+
+    def _answered(
+        self, _client: paho.Client, _userdata: Any, mid: int, _codes: Any, _properties: Any
+    ) -> None:
+        self._on_delivered(mid, 0)
 
 
 def make_tls_context(settings: TlsSettings) -> ssl.SSLContext:
@@ -244,7 +279,11 @@ def _ignore(*_facts: object) -> None:
     """What a caller that does not care gets called."""
 
 
-def _limit_silence(client: paho.Client, _userdata: Any, sock: Any) -> None:
+def _set_will(client: paho.Client, will: Will) -> None:
+    client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+
+
+def _limit_silence(client: paho.Client, sock: Any) -> None:
     """Let the kernel give up on unanswered packets within two keepalives, not after a quarter of an hour."""
     if hasattr(socket, "TCP_USER_TIMEOUT") and hasattr(sock, "setsockopt"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 2000 * client.keepalive)

@@ -1,0 +1,136 @@
+"""One machine as a Sparkplug device: its metrics, their aliases, and what each was last."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from edge.sparkplug.columns import NS_PER_MS, describe_quality
+from edge.sparkplug.payload import (
+    BOOLEAN,
+    DOUBLE,
+    ENGINEERING_UNIT,
+    STRING,
+    Metric,
+    Property,
+)
+from models.telemetry import Frame, MachinePath, Value, quality
+
+
+class DeviceTag(msgspec.Struct, frozen=True):
+    """What a DBIRTH says of a tag. A tag whose value is 1 or 0 for true or false `is_boolean`."""
+
+    name: str
+    unit: str = ""
+    is_boolean: bool = False
+
+
+class Latest(msgspec.Struct, frozen=True):
+    """What a tag was last: when (ms since 1970), its value, its OPC UA status code."""
+
+    timestamp: int
+    value: Value
+    code: int
+
+
+class Device:
+    """The metrics of one machine. Born while a DBIRTH of this session stands for it."""
+
+    def __init__(self, machine: MachinePath, tags: Iterable[DeviceTag], aliases: Iterator[int]) -> None:
+        self.machine = machine
+        self.is_born = False
+        self.aliases: dict[str, int] = {}
+        self.booleans: frozenset[str] = frozenset()
+        self._next_alias = aliases
+        self._tags: dict[str, DeviceTag] = {}
+        self.latest: dict[str, Latest] = {}
+        """By tag, of those that have been seen."""
+        for tag in tags:
+            self._add(tag)
+
+    def learn(self, frames: Iterable[Frame]) -> None:
+        """Take on tags that no DBIRTH named: a machine that was taken out of the settings, a tag renamed."""
+        for frame in frames:
+            for name in frame.values:
+                if name not in self._tags:
+                    self._add(DeviceTag(name))
+                    self.is_born = False  # a DBIRTH that names it must come first
+
+    def observe(self, frames: Iterable[Frame]) -> None:
+        """Remember the last row of every tag."""
+        for frame in frames:
+            stamp, row = frame.timestamps[-1] // NS_PER_MS, len(frame.timestamps) - 1
+            for name, column in frame.values.items():
+                known = self.latest.get(name)
+                if known is None or stamp >= known.timestamp:
+                    self.latest[name] = Latest(stamp, column[-1], _find_code(frame, name, row))
+
+    def observe_first(self, frames: Iterable[Frame]) -> list[Frame]:
+        """Remember the first row of every tag, for a DBIRTH; return the rows that come after it."""
+        seen: set[str] = set()
+        rest: list[Frame] = []
+        for frame in frames:
+            fresh = [name for name in frame.values if name not in seen]
+            stamp = frame.timestamps[0] // NS_PER_MS
+            for name in fresh:
+                self.latest[name] = Latest(stamp, frame.values[name][0], _find_code(frame, name, 0))
+            seen.update(fresh)
+            rest += _cut_frame(frame, fresh, from_row=1)
+            rest += _cut_frame(frame, [name for name in frame.values if name not in fresh], from_row=0)
+        return rest
+
+    def forget(self) -> None:
+        """The machine is not there: what it said is no current value any more."""
+        self.latest.clear()
+        self.is_born = False
+
+    def keep_latest(self, other: "Device") -> None:
+        """Take over what `other`, the same machine before a reload, was last."""
+        self.latest = {name: latest for name, latest in other.latest.items() if name in self._tags}
+
+    def list_metrics(self, now_ms: int) -> list[Metric]:
+        """Return the metrics of a DBIRTH: every tag, in the order of their timestamps."""
+        metrics = [self._make_metric(tag, self.latest.get(name), now_ms) for name, tag in self._tags.items()]
+        return sorted(metrics, key=lambda metric: metric.timestamp or 0)
+
+    def _make_metric(self, tag: DeviceTag, latest: Latest | None, now_ms: int) -> Metric:
+        value = None if latest is None else latest.value
+        unit = {ENGINEERING_UNIT: Property(STRING, tag.unit)} if tag.unit else {}
+        return Metric(
+            name=tag.name,
+            alias=self.aliases[tag.name],
+            timestamp=now_ms if latest is None else latest.timestamp,
+            datatype=BOOLEAN if tag.is_boolean else DOUBLE,
+            value=None if value is None else value != 0 if tag.is_boolean else float(value),
+            is_null=value is None,
+            properties=unit | describe_quality(latest.code if latest else 0, is_known=latest is not None),
+        )
+
+    def _add(self, tag: DeviceTag) -> None:
+        self._tags[tag.name] = tag
+        self.aliases[tag.name] = next(self._next_alias)
+        if tag.is_boolean:
+            self.booleans |= {tag.name}
+
+
+def _find_code(frame: Frame, name: str, row: int) -> int:
+    default = quality.BAD if frame.values[name][row] is None else quality.GOOD
+    return frame.quality.get(name, {}).get(row, default)
+
+
+def _cut_frame(frame: Frame, names: list[str], from_row: int) -> list[Frame]:
+    """Return the columns of these tags from that row on, as one frame; none where nothing is left."""
+    if not names or from_row >= len(frame.timestamps):
+        return []
+    if from_row == 0 and len(names) == len(frame.values):
+        return [frame]
+    return [
+        Frame(
+            frame.timestamps[from_row:],
+            {name: frame.values[name][from_row:] for name in names},
+            {
+                name: {row - from_row: code for row, code in frame.quality[name].items() if row >= from_row}
+                for name in names
+                if name in frame.quality
+            },
+        )
+    ]

@@ -1,0 +1,81 @@
+"""Keeps batches in memory for Sparkplug's hosts while Forewarn's own cloud has custody of them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from edge.outbox.outbox import StoredBatch
+
+Ranges = Sequence[tuple[int, int]]
+
+
+class Keep(Protocol):
+    """Where batches lie until they may be let go: the outbox itself, or a `MemoryHold`."""
+
+    async def read(self, ranges: Ranges, count_max: int, bytes_max: int) -> tuple[list[StoredBatch], bool]:
+        """See `Outbox.read`."""
+
+    async def release(self, receipted: Ranges) -> int:
+        """Let go of the batches in the ranges; return how many there were."""
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """A batch and how many values it carries."""
+
+    batch: StoredBatch
+    values: int
+
+
+class MemoryHold:
+    """At most `hold_bytes_max` of payloads; the oldest go first, and every loss is counted."""
+
+    def __init__(self, hold_bytes_max: int) -> None:
+        self.hold_bytes_max = hold_bytes_max
+        self.values_dropped_total = 0
+        self._held: dict[int, _Held] = {}
+        self._bytes = 0
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes of payloads are kept now."""
+        return self._bytes
+
+    def add(self, batch: StoredBatch, values: int) -> list[int]:
+        """Keep a batch; return the sequences of those that had to go for it."""
+        self._held[batch.sequence] = _Held(batch, values)
+        self._bytes += len(batch.payload)
+        gone = []
+        while self._bytes > self.hold_bytes_max and self._held:
+            oldest = next(iter(self._held))
+            self.values_dropped_total += self._held[oldest].values
+            self._remove(oldest)
+            gone.append(oldest)
+        return gone
+
+    async def read(self, ranges: Ranges, count_max: int, bytes_max: int) -> tuple[list[StoredBatch], bool]:
+        """Return the batches in `ranges`, in order, and whether those are all."""
+        found: list[StoredBatch] = []
+        size = 0
+        for first, last in ranges:
+            for sequence in range(first, last + 1):
+                held = self._held.get(sequence)
+                if held is None:
+                    continue
+                size += len(held.batch.payload)
+                if found and (len(found) == count_max or size > bytes_max):
+                    return found, False
+                found.append(held.batch)
+        return found, True
+
+    async def release(self, receipted: Ranges) -> int:
+        """Let go of the batches in the ranges; return how many there were."""
+        before = len(self._held)
+        for first, last in receipted:
+            for sequence in range(first, last + 1):
+                if sequence in self._held:
+                    self._remove(sequence)
+        return before - len(self._held)
+
+    def _remove(self, sequence: int) -> None:
+        self._bytes -= len(self._held.pop(sequence).batch.payload)
