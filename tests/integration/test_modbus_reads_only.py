@@ -26,6 +26,7 @@ ALLOWED_IMPORTS = {
     "pymodbus.client.base": {"ModbusBaseClient"},
     "pymodbus.exceptions": {"ModbusException"},
     "pymodbus.framer": {"FramerType"},
+    "pymodbus.pdu": {"ModbusPDU"},
 }
 
 

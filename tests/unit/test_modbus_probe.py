@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from edge.drivers.modbus.decoding import BlockDecoder, write_words
+from edge.drivers.modbus.planning import plan_blocks
 from edge.drivers.modbus.probe import find_candidates, list_places, write_tag
 from edge.drivers.modbus.register_types import ByteOrder, RegisterType
-from edge.drivers.modbus.registers import BlockDecoder, Limits, plan_blocks
+from edge.drivers.modbus.registers import Limits
 from edge.drivers.modbus.settings import ModbusTagSettings
 
 CODES = {
@@ -62,7 +64,8 @@ def test_the_right_reading_is_found_wherever_it_stands(
     assert right
     tag = load(write_tag(right[0], "x"))
     (block,) = plan_blocks([tag.want()], Limits())
-    read = BlockDecoder(block).decode([registers[at] for at in range(tag.address, tag.address + block.count)])
+    run = [registers[at] for at in range(tag.address, tag.address + block.count)]
+    read = BlockDecoder(block).decode(write_words("holding", run))
     assert read.values["x"] == pytest.approx(expected, rel=1.1e-3)
 
 

@@ -7,15 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.drivers.modbus.planning import plan_blocks, split_block
 from edge.drivers.modbus.register_types import RegisterType, count_words
-from edge.drivers.modbus.registers import (
-    Limits,
-    Table,
-    Wanted,
-    is_bit_table,
-    plan_blocks,
-    split_block,
-)
+from edge.drivers.modbus.registers import Limits, Table, Wanted, is_bit_table
 
 WORD_TYPES: list[RegisterType] = ["int16", "uint32", "float32", "float64", "uint64"]
 TABLES: list[Table] = ["holding", "input", "coil", "discrete"]
@@ -104,7 +98,7 @@ def test_bits_of_one_register_and_overlapping_values_are_read_once() -> None:
 def test_a_block_splits_into_halves_that_read_only_what_they_want() -> None:
     """Halving leaves the gap between the halves unread: the gap itself may be what is refused."""
     (block,) = plan_blocks([want(0), want(1), want(9, "float32"), want(11)], Limits())
-    left, right = split_block(block)
+    left, right = split_block(block, Limits())
     assert (left.address, left.count) == (0, 2)
     assert (right.address, right.count) == (9, 3)
 

@@ -7,14 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.drivers.modbus.decoding import BlockDecoder, Reading, write_words
+from edge.drivers.modbus.planning import plan_blocks
 from edge.drivers.modbus.register_types import ByteOrder, RegisterType, shorten_float32
-from edge.drivers.modbus.registers import (
-    BlockDecoder,
-    Limits,
-    Reading,
-    Wanted,
-    plan_blocks,
-)
+from edge.drivers.modbus.registers import Limits, Wanted
 from models.telemetry import quality
 
 CODES = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q"}
@@ -25,7 +21,7 @@ def decode(words: list[int], *wanted: Wanted) -> Reading:
     """Read one block whose words are these."""
     (block,) = plan_blocks(wanted, Limits(gap_max=125))
     assert block.count == len(words)
-    return BlockDecoder(block).decode(words)
+    return BlockDecoder(block).decode(write_words(block.table, words))
 
 
 def spread(octets: bytes, order: ByteOrder) -> list[int]:

@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from edge.drivers.modbus.decoding import BlockDecoder, Reading, write_words
+from edge.drivers.modbus.planning import plan_blocks
 from edge.drivers.modbus.register_types import ByteOrder, HalfName, RegisterType, shorten_float16
-from edge.drivers.modbus.registers import BlockDecoder, Limits, Reading, Wanted, plan_blocks
+from edge.drivers.modbus.registers import Limits, Wanted
 from edge.drivers.modbus.settings import ModbusTagSettings
 from models.telemetry import quality
 
@@ -22,7 +24,7 @@ def read(words: list[int], **tag: Any) -> Reading:
     settings = ModbusTagSettings.model_validate({"name": "x", "table": "holding", "address": 0, **tag})
     (block,) = plan_blocks([settings.want()], Limits())
     assert block.count == len(words)
-    return BlockDecoder(block).decode(words)
+    return BlockDecoder(block).decode(write_words("holding", words))
 
 
 def spread(octets: bytes, order: ByteOrder) -> list[int]:
@@ -56,7 +58,11 @@ def test_both_halves_are_read_at_once_and_low_is_meant_unless_said() -> None:
         Wanted("word", "holding", 4, "uint16"),
     ]
     (block,) = plan_blocks(wanted, Limits())
-    assert BlockDecoder(block).decode([0xFE07]).values == {"low": 7.0, "high": -1.0, "word": float(0xFE07)}
+    assert BlockDecoder(block).decode(bytes.fromhex("FE07")).values == {
+        "low": 7.0,
+        "high": -1.0,
+        "word": float(0xFE07),
+    }
 
 
 @given(st.floats(width=16, allow_nan=False, allow_infinity=False), st.sampled_from(ORDERS))
@@ -130,7 +136,7 @@ def test_only_the_marker_is_refused(numbers: list[int]) -> None:
         Wanted("kept", "input", 1, "int16", invalid=frozenset([gone])),
     ]
     (block,) = plan_blocks(wanted, Limits())
-    reading = BlockDecoder(block).decode([gone & 0xFFFF, kept & 0xFFFF])
+    reading = BlockDecoder(block).decode(struct.pack(">hh", gone, kept))
     assert reading == Reading({"gone": None, "kept": float(kept)}, {"gone": quality.BAD_SENSOR_FAILURE})
 
 
@@ -147,7 +153,10 @@ def test_only_the_marker_is_refused(numbers: list[int]) -> None:
         ({"bit": 3, "invalid": [1]}, "leave invalid out"),
         ({"type": "uint8", "byte_order": "BADC"}, "say byte: low or byte: high instead of byte_order"),
         ({"type": "uint16", "byte": "low"}, "byte goes with type: int8 or uint8, not with uint16"),
-        ({"type": "string"}, "string is text, and a tag's value is a number: leave the tag out"),
+        ({"type": "string"}, "a string needs its length: characters: 8 are four registers"),
+        ({"type": "uint16", "characters": 4}, "characters goes with type: string, not with uint16"),
+        ({"type": "string", "characters": 8, "byte_order": "CDAB"}, "CDAB swaps registers, and those of a"),
+        ({"type": "string", "characters": 4, "address": 65_535}, "end behind the last register"),
     ],
 )
 def test_what_cannot_be_is_said(tag: dict[str, Any], message: str) -> None:

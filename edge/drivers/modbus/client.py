@@ -12,11 +12,12 @@ from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient, Async
 from pymodbus.client.base import ModbusBaseClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
+from pymodbus.pdu import ModbusPDU
 
 from edge.drivers import NotConnected
 from edge.drivers.library_logs import silence
 from edge.drivers.modbus.line_settings import Line, ModbusTlsSettings
-from edge.drivers.modbus.registers import Block, is_bit_table
+from edge.drivers.modbus.registers import Block
 from edge.drivers.refusals import SHORT_ANSWER
 
 MISSES_BEFORE_PYMODBUS_CLOSES = 1_000_000_000
@@ -33,12 +34,39 @@ class UnitSilent(NotConnected):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came back for one block: its words, or the code of a refusal."""
+    """What came back for one block: its registers or bits as they stood on the wire, or a refusal's code."""
 
-    words: list[int] | None
+    octets: bytes | None
     code: int
     retried: bool
     observed_ns: int
+
+
+class _Octets(ModbusPDU):
+    """The answer to a read as it stands: pymodbus would unpack it value by value, and write that as text."""
+
+    rtu_byte_count_pos = 2
+    octets = b""
+
+    def decode(self, data: bytes) -> None:
+        """Keep what the byte count counts; less than that is a short answer."""
+        self.octets = data[1 : 1 + data[0]]
+
+
+class _Coils(_Octets):
+    function_code = 1
+
+
+class _Discretes(_Octets):
+    function_code = 2
+
+
+class _Holdings(_Octets):
+    function_code = 3
+
+
+class _Inputs(_Octets):
+    function_code = 4
 
 
 class ModbusConnection:
@@ -61,6 +89,8 @@ class ModbusConnection:
         silence("pymodbus")
         client = self._make_client(timeout_s)
         client.set_max_no_responses(MISSES_BEFORE_PYMODBUS_CLOSES)
+        for answer in (_Coils, _Discretes, _Holdings, _Inputs):
+            client.register(answer)
         try:
             connected = await client.connect()
         except termios.error as error:  # which is no OSError, and passes through pyserial and pymodbus
@@ -106,12 +136,10 @@ class ModbusConnection:
         retried = reply.retries > 0
         if reply.isError():
             return Answer(None, reply.exception_code, retried, observed_ns)
-        bits = is_bit_table(block.table)
-        # pymodbus takes short answers for good ones; bits come in whole bytes.
-        words = [int(bit) for bit in reply.bits[: block.count]] if bits else list(reply.registers)
-        if len(words) != block.count:
+        # pymodbus takes short answers for good ones.
+        if not isinstance(reply, _Octets) or len(reply.octets) != block.octets:
             return Answer(None, SHORT_ANSWER, retried, observed_ns)
-        return Answer(words, 0, retried, observed_ns)
+        return Answer(reply.octets, 0, retried, observed_ns)
 
     def _make_client(self, timeout_s: float) -> ModbusBaseClient:
         line = self._line

@@ -8,8 +8,10 @@ import structlog
 
 from edge.drivers import NotConnected
 from edge.drivers.modbus.client import Answer
+from edge.drivers.modbus.decoding import BlockDecoder
 from edge.drivers.modbus.line import find_line
-from edge.drivers.modbus.registers import Block, BlockDecoder, Limits, plan_blocks, split_block
+from edge.drivers.modbus.planning import plan_blocks, split_block
+from edge.drivers.modbus.registers import Block
 from edge.drivers.modbus.settings import ModbusMachineSettings
 from edge.drivers.probing import ProbeClock
 from edge.drivers.refusals import Meaning, choose_quality, explain_refusal, explain_unreachable, judge
@@ -42,7 +44,7 @@ class ModbusDriver:
         self.interval_s: float | None = settings.interval_s
         self.unit_id = settings.unit_id
         self._settings = settings
-        self._limits = Limits(settings.gap_max, settings.registers_max, settings.bits_max)
+        self._limits = settings.limits
         self._wanted = [tag.want() for tag in settings.tags]
         self._decoders = self._plan()
         self._refused: dict[str, int] = {}
@@ -78,11 +80,11 @@ class ModbusDriver:
             decoder = pending.popleft()
             requests_left -= 1
             answer = await self._ask(decoder.block)
-            if answer.words is None:
+            if answer.octets is None:
                 self._take_refusal(decoder, answer.code, found, pending)
             else:
                 found.kept.append(decoder)
-                found.frames.append(_make_frame(decoder, answer.words, answer))
+                found.frames.append(_make_frame(decoder, answer.octets, answer))
         for decoder in pending:  # the search goes on in the next round
             found.kept.append(decoder)
             found.bad.update(_mark(decoder.block, quality.BAD_WAITING_FOR_INITIAL_DATA))
@@ -119,7 +121,7 @@ class ModbusDriver:
             found.kept.append(decoder)
             found.bad.update(_mark(block, choose_quality(code)))
         elif meaning is Meaning.ADDRESS and len(block.wanted) > 1:
-            pending.extendleft(BlockDecoder(half) for half in reversed(split_block(block)))
+            pending.extendleft(BlockDecoder(half) for half in reversed(split_block(block, self._limits)))
         else:
             self._refused.update(_mark(block, code))
 
@@ -162,8 +164,8 @@ class ModbusDriver:
         say(event, machine=str(self._settings.path), tags=shown, **more, **facts)
 
 
-def _make_frame(decoder: BlockDecoder, words: list[int], answer: Answer) -> Frame:
-    reading = decoder.decode(words)
+def _make_frame(decoder: BlockDecoder, octets: bytes, answer: Answer) -> Frame:
+    reading = decoder.decode(octets)
     codes = {name: {0: code} for name, code in reading.quality.items()}
     if answer.retried:
         # A late answer to the first request may have satisfied the second: older than its timestamp says.

@@ -3,7 +3,8 @@
 import msgspec
 
 from edge.drivers.interval_groups import group_tags
-from edge.drivers.modbus.registers import Block, Limits, Table, plan_blocks
+from edge.drivers.modbus.planning import plan_blocks
+from edge.drivers.modbus.registers import Block, Table
 from edge.drivers.modbus.settings import ModbusMachineSettings
 
 FUNCTION_CODES: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
@@ -28,7 +29,6 @@ class PlannedRequest(msgspec.Struct, frozen=True):
 
 def plan_requests(machine: ModbusMachineSettings) -> list[PlannedRequest]:
     """Return the requests of one poll of everything, in their order, as long as the machine refuses none."""
-    limits = Limits(machine.gap_max, machine.registers_max, machine.bits_max)
     return [
         PlannedRequest(
             machine=str(machine.path),
@@ -43,7 +43,7 @@ def plan_requests(machine: ModbusMachineSettings) -> list[PlannedRequest]:
             interval_s=interval_s,
         )
         for interval_s, tags in group_tags(machine.tags, machine.interval_s)
-        for block in plan_blocks([tag.want() for tag in tags], limits)
+        for block in plan_blocks([tag.want() for tag in tags], machine.limits)
     ]
 
 

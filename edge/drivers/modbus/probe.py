@@ -7,8 +7,9 @@ import msgspec
 
 from edge.drivers import NotConnected
 from edge.drivers.modbus.client import Answer, UnitSilent
+from edge.drivers.modbus.decoding import BlockDecoder, read_words, write_words
 from edge.drivers.modbus.register_types import ByteOrder, HalfName, RegisterType, count_words
-from edge.drivers.modbus.registers import ADDRESS_MAX, Block, BlockDecoder, Table, Wanted, is_bit_table
+from edge.drivers.modbus.registers import ADDRESS_MAX, Block, Table, Wanted, is_bit_table
 from edge.drivers.refusals import Meaning, explain_unreachable, judge
 from models.errors import ForewarnError
 
@@ -92,7 +93,7 @@ def find_candidates(
         for block in _list_runs(table, known):
             decoder = BlockDecoder(block)
             run = [known[at] for at in range(block.address, block.address + block.count)]
-            values = decoder.decode(run).values
+            values = decoder.decode(write_words(table, run)).values
             for wanted in block.wanted:
                 raw = values[wanted.name]
                 for candidate in _scale(wanted, raw, expected, tolerance, places[table]):
@@ -146,8 +147,8 @@ async def read_around(
 async def _read_what_is_there(line: OpenLine, unit_id: int, block: Block, timeout_s: float) -> dict[int, int]:
     """Read a block, and halve it where it is refused until what is there is known."""
     answer = await line.ask(unit_id, block, timeout_s)
-    if answer.words is not None:
-        return dict(enumerate(answer.words, block.address))
+    if answer.octets is not None:
+        return dict(enumerate(read_words(block.table, answer.octets, block.count), block.address))
     if judge(answer.code) is Meaning.UNREACHABLE:
         raise NotConnected(explain_unreachable(unit_id, answer.code, line.where))
     if judge(answer.code) is not Meaning.ADDRESS or block.count == 1:

@@ -1,12 +1,16 @@
 """How to reach a Modbus machine, and which registers its tags are."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, FiniteFloat, ValidationInfo, field_validator, model_validator
 
 from edge.drivers.interval_groups import IntervalGroups, group_tags
 from edge.drivers.modbus.line_settings import ModbusLineSettings
+from edge.drivers.modbus.planning import CannotBeRead, plan_blocks
+from edge.drivers.modbus.quirks import QuirkSettings
 from edge.drivers.modbus.register_types import (
+    CHARACTERS_MAX,
     ByteOrder,
     HalfName,
     RegisterType,
@@ -14,7 +18,15 @@ from edge.drivers.modbus.register_types import (
     is_byte,
     normalise_marker,
 )
-from edge.drivers.modbus.registers import ADDRESS_MAX, BITS_MAX, WORDS_MAX, Table, Wanted, is_bit_table
+from edge.drivers.modbus.registers import (
+    ADDRESS_MAX,
+    BITS_MAX,
+    WORDS_MAX,
+    Limits,
+    Table,
+    Wanted,
+    is_bit_table,
+)
 from edge.drivers.tags import PathOfMachine, Tags, TagSettings
 
 if TYPE_CHECKING:
@@ -42,8 +54,9 @@ class ModbusTagSettings(TagSettings):
 
     `byte_order` says which byte of the value stands where, A being the most significant: ABCD (as the
     standard has it), CDAB (words swapped), BADC (bytes swapped), DCBA (both). `bit` picks one bit of a
-    register, 0 the lowest; `byte` says which half of a register an 8-bit value is. `invalid`: raw numbers, or
-    their bit patterns, by which the machine says "no value" (0x8000); NaN and infinities always say so.
+    register, 0 the lowest; `byte` says which half of a register an 8-bit value is. `characters` is the length
+    of a string, which is read as the decimal number that it says. `invalid`: raw numbers, or their bit
+    patterns, by which the machine says "no value" (0x8000); NaN and infinities always say so.
     """
 
     table: Table
@@ -51,6 +64,7 @@ class ModbusTagSettings(TagSettings):
     type: RegisterType
     bit: int | None = Field(default=None, ge=0, le=15)
     byte: HalfName | None = None
+    characters: int | None = Field(default=None, ge=1, le=CHARACTERS_MAX, validate_default=True)
     byte_order: ByteOrder = "ABCD"
     scale: float = Field(default=1.0, allow_inf_nan=False)
     offset: float = Field(default=0.0, allow_inf_nan=False)
@@ -66,16 +80,6 @@ class ModbusTagSettings(TagSettings):
         is_bit = value.get("table") in ("coil", "discrete") or value.get("bit") is not None
         return {**value, "type": "bool"} if is_bit else value
 
-    @field_validator("type", mode="before")
-    @classmethod
-    def _is_a_number(cls, kind: Any) -> Any:
-        if isinstance(kind, str) and kind.lower().startswith(("str", "text", "char", "ascii")):
-            raise ValueError(
-                f"{kind} is text, and a tag's value is a number: leave the tag out; a state that the machine "
-                "says in words mostly stands as a number in another register"
-            )
-        return kind
-
     @field_validator("type")
     @classmethod
     def _fits_the_table(cls, kind: RegisterType, info: ValidationInfo) -> RegisterType:
@@ -84,10 +88,27 @@ class ModbusTagSettings(TagSettings):
             return kind
         if is_bit_table(table) and kind != "bool":
             raise ValueError(f"table {table} holds single bits: type is bool, not {kind}")
-        words = 1 if is_bit_table(table) else count_words(kind)
+        words = 1 if is_bit_table(table) or kind == "string" else count_words(kind)
         if address + words > ADDRESS_MAX + 1:
             raise ValueError(f"{kind} at address {address} ends behind the last register ({ADDRESS_MAX})")
         return kind
+
+    @field_validator("characters")
+    @classmethod
+    def _is_the_length_of_a_string(cls, characters: int | None, info: ValidationInfo) -> int | None:
+        kind, address = info.data.get("type"), info.data.get("address")
+        if kind == "string" and characters is None:
+            raise ValueError("a string needs its length: characters: 8 are four registers")
+        if characters is not None and kind not in (None, "string"):
+            raise ValueError(f"characters goes with type: string, not with {kind}")
+        if characters is not None and address is not None:
+            end = address + count_words("string", characters)
+            if end > ADDRESS_MAX + 1:
+                raise ValueError(
+                    f"{characters} characters from address {address} on end behind the last register "
+                    f"({ADDRESS_MAX})"
+                )
+        return characters
 
     @field_validator("bit")
     @classmethod
@@ -113,6 +134,11 @@ class ModbusTagSettings(TagSettings):
         kind = info.data.get("type")
         if order != "ABCD" and kind is not None and is_byte(kind):
             raise ValueError(f"{kind} is a single byte: say byte: low or byte: high instead of byte_order")
+        if kind == "string" and order not in ("ABCD", "BADC"):
+            raise ValueError(
+                f"{order} swaps registers, and those of a string follow each other: say ABCD where the first "
+                "character is the register's high byte, BADC where it is the low one"
+            )
         return order
 
     @field_validator("invalid")
@@ -134,6 +160,7 @@ class ModbusTagSettings(TagSettings):
             offset=self.offset,
             byte=self.byte or "low",
             invalid=frozenset(self.invalid),
+            characters=self.characters or 0,
         )
 
 
@@ -150,7 +177,30 @@ class ModbusMachineSettings(ModbusLineSettings):
     gap_max: int = Field(default=8, ge=0, le=WORDS_MAX)
     registers_max: int = Field(default=WORDS_MAX, ge=4, le=WORDS_MAX)
     bits_max: int = Field(default=BITS_MAX, ge=1, le=BITS_MAX)
+    quirks: QuirkSettings = QuirkSettings()
     tags: Tags[ModbusTagSettings]
+
+    @field_validator("tags")
+    @classmethod
+    def _can_each_be_read(
+        cls, tags: tuple[ModbusTagSettings, ...], info: ValidationInfo
+    ) -> tuple[ModbusTagSettings, ...]:
+        if not {"gap_max", "registers_max", "bits_max", "quirks"} <= info.data.keys():
+            return tags
+        limits = _make_limits(info.data)
+        for index, tag in enumerate(tags):
+            try:
+                plan_blocks([tag.want()], limits)
+            except CannotBeRead as error:
+                raise ValueError(
+                    f"tags[{index}] ({tag.name}): {error}: check registers_max and quirks"
+                ) from error
+        return tags
+
+    @property
+    def limits(self) -> Limits:
+        """What the machine takes in one request."""
+        return _make_limits(dict(self))
 
     def build(self) -> "ModbusDriver | IntervalGroups":
         """Return the driver, not yet connected; several on one line where tags have their own intervals."""
@@ -162,3 +212,12 @@ class ModbusMachineSettings(ModbusLineSettings):
             for interval_s, tags in group_tags(self.tags, self.interval_s)
         ]
         return drivers[0][1] if len(drivers) == 1 else IntervalGroups(drivers)
+
+
+def _make_limits(settings: Mapping[str, Any]) -> Limits:
+    return Limits(
+        gap_max=settings["gap_max"],
+        words_max=settings["registers_max"],
+        bits_max=settings["bits_max"],
+        quirks=settings["quirks"].build(),
+    )
