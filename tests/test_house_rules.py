@@ -23,6 +23,10 @@ LIBRARY_FILES = {
     "asyncua": {
         *(
             "edge/drivers/opcua/client.py",
+            "edge/drivers/opcua/inside.py",
+            "edge/drivers/opcua/publishing.py",
+            "edge/drivers/opcua/items.py",
+            "edge/drivers/opcua/history.py",
             "edge/drivers/opcua/nodes.py",
             "edge/drivers/opcua/subscription.py",
         ),
@@ -33,7 +37,7 @@ LIBRARY_FILES = {
         ),
     },
     "paho": {"models/link/mqtt.py"},
-    "influxdb_client": {"cloud/stores/influxdb.py"},
+    "influxdb_client": {"cloud/stores/influx_server.py"},
     "zstandard": {"cloud/stores/columns.py"},
     "ruamel": {"models/settings/loader.py", "models/settings/editing.py"},
     "aiosmtplib": {"cloud/notifiers/email.py"},

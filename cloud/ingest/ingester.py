@@ -3,35 +3,27 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
 
 import structlog
 
 from cloud.gateways import Gateways
 from cloud.ingest.dead_letters import DeadLetter, DeadLetters
 from cloud.ingest.inbox import Delivery
+from cloud.ingest.insisting import Insistence, Stopped
 from cloud.ingest.intake import KEPT, Intake, Verdict
 from cloud.ingest.ledger import EpochChange, Key, Ledger
 from cloud.ingest.sorting import Accepted, Duplicate, Poison, sort_deliveries
-from cloud.ingest.stowing import Stowed, stow_batches
+from cloud.ingest.stowing import Excerpt, Stowed, deliver_excerpt, stow_batches
 from cloud.metrics import CloudMetrics
-from cloud.stores import Block, StoreUnavailable, StoreWriter
+from cloud.stores import Block, StoreWriter
 from cloud.transactions import RecordsUnavailable
-from models.backoff import Backoff
-from models.errors import ForewarnError
 from models.telemetry import Status
-from models.words import say_duration
 
 log = structlog.get_logger()
 
 STATUS_INTERVAL_S = 0.5
 
 Sink = Callable[[Sequence[Block]], None]
-Result = TypeVar("Result")
-
-
-class Stopped(ForewarnError):
-    """We were told to stop while the store was away: what is held is sent again by its owners."""
 
 
 class Ingester:
@@ -60,12 +52,13 @@ class Ingester:
         self._gateways = gateways
         self._metrics = metrics
         self._sinks = list(sinks)
+        self._store = Insistence(metrics, self._note_statuses)
         self._status_due_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Settle batches until `stop`; raise `LinkDied`."""
         try:
-            self._insist(self._ledger.load, stop, 0)
+            self._store.insist(self._ledger.load, stop, 0)
             self._intake.start()
             while not stop.is_set():
                 self._intake.check()
@@ -83,14 +76,15 @@ class Ingester:
         found = sort_deliveries(deliveries, self._intake.read_topic, self._ledger.look_up)
         stowed = stow_batches(
             found.accepted,
-            lambda blocks: self._insist(lambda: self._writer.write(blocks), stop, len(deliveries)),
+            lambda blocks: self._store.insist(lambda: self._writer.write(blocks), stop, len(deliveries)),
         )
         poison = found.poison + stowed.poison
-        changes = make_changes(stowed.stored, poison, found.duplicates)
-        self._insist(lambda: self._commit(changes, poison), stop, len(deliveries))
+        changes = make_changes(stowed.stored, poison, found.duplicates, stowed.excerpts)
+        buried = poison + [deliver_excerpt(one) for one in stowed.excerpts]
+        self._store.insist(lambda: self._commit(changes, buried), stop, len(deliveries))
         self._intake.send_receipts(make_verdicts(stowed.stored, poison, found.duplicates))
         self._intake.acknowledge(deliveries)
-        self._count(stowed, poison, found.duplicates, deliveries)
+        self._count(stowed, buried, found.duplicates, deliveries)
         if stowed.blocks:
             for sink in self._sinks:
                 sink(stowed.blocks)
@@ -125,31 +119,6 @@ class Ingester:
             self._metrics.store_failures.inc()
             self._intake.give_back(statuses)
 
-    def _insist(self, write: Callable[[], Result], stop: threading.Event, batches: int) -> Result:
-        """Call `write` until it works; raise `Stopped` when told to stop first.
-
-        The loss and the return are said once each; statuses are noted in between.
-        """
-        backoff = Backoff()
-        lost_at_s: float | None = None
-        while True:
-            try:
-                result = write()
-            except (StoreUnavailable, RecordsUnavailable) as error:
-                self._metrics.store_failures.inc()
-                if lost_at_s is None:
-                    lost_at_s = time.monotonic()
-                    self._metrics.store_trouble = str(error)
-                    log.warning("store_lost", reason=str(error), kept=_say_kept(batches))
-                if stop.wait(backoff.next_delay_s()):
-                    raise Stopped("told to stop while the store is away") from error
-                self._note_statuses()
-                continue
-            self._metrics.store_trouble = ""
-            if lost_at_s is not None:
-                log.info("store_back", after=say_duration(time.monotonic() - lost_at_s))
-            return result
-
     def _count(
         self,
         stowed: Stowed,
@@ -165,7 +134,10 @@ class Ingester:
 
 
 def make_changes(
-    stored: Iterable[Accepted], poison: Iterable[Poison], duplicates: Iterable[Duplicate]
+    stored: Iterable[Accepted],
+    poison: Iterable[Poison],
+    duplicates: Iterable[Duplicate],
+    excerpts: Iterable[Excerpt] = (),
 ) -> dict[Key, EpochChange]:
     """Return what one write adds to the ledger."""
     changes: dict[Key, EpochChange] = {}
@@ -176,6 +148,9 @@ def make_changes(
             changes.setdefault(bad.key, EpochChange()).dead_lettered.append((bad.sequence, bad.values))
     for again in duplicates:
         changes.setdefault(again.key, EpochChange()).duplicates += 1
+    for excerpt in excerpts:
+        parts = changes.setdefault(excerpt.source.key, EpochChange()).dead_parts
+        parts[excerpt.source.sequence] = parts.get(excerpt.source.sequence, 0) + excerpt.values
     return changes
 
 
@@ -208,7 +183,3 @@ def make_letter(poison: Poison, received_ns: int) -> DeadLetter:
     """Return the dead letter that keeps `poison`."""
     message = poison.delivery.message
     return DeadLetter(message.topic, message.payload, poison.reason, received_ns, poison.gateway)
-
-
-def _say_kept(batches: int) -> str:
-    return f"{batches} batches here, all {KEPT}"

@@ -93,6 +93,10 @@ class EpochChange(msgspec.Struct):
 
     stored: list[tuple[int, int]] = []
     dead_lettered: list[tuple[int, int]] = []
+    dead_parts: dict[int, int] = {}
+    """By sequence of a batch in `stored`: how many values of it went to the dead letters instead."""
+    replayed: list[tuple[int, int]] = []
+    """Dead letters that are stored now."""
     duplicates: int = 0
     status: Status | None = None
 
@@ -169,16 +173,26 @@ def apply_change(account: EpochAccount, change: EpochChange) -> None:
         elif _may_record(account.stored, sequence):
             account.stored.add(sequence)
             account.values_stored += values
-            if sequence in account.dead_lettered:  # replayed
+            account.values_dead_lettered += change.dead_parts.get(sequence, 0)
+            if sequence in account.dead_lettered:  # it came again, and was good now
                 account.values_dead_lettered = max(0, account.values_dead_lettered - values)
     for sequence, values in change.dead_lettered:
         if sequence not in account.dead_lettered and _may_record(account.dead_lettered, sequence):
             account.dead_lettered.add(sequence)
             account.values_dead_lettered += values
-    if change.stored and len(account.dead_lettered):
+    _apply_replays(account, change.replayed)
+    if (change.stored or change.replayed) and len(account.dead_lettered):
         account.dead_lettered = account.dead_lettered.minus(account.stored)
     if change.status is not None and change.status.timestamp >= account.status_ns:
         _apply_status(account, change.status)
+
+
+def _apply_replays(account: EpochAccount, replayed: Sequence[tuple[int, int]]) -> None:
+    for sequence, values in replayed:
+        account.values_stored += values
+        account.values_dead_lettered = max(0, account.values_dead_lettered - values)
+        if sequence not in account.stored and _may_record(account.stored, sequence):
+            account.stored.add(sequence)
 
 
 def _may_record(ranges: SequenceRanges, sequence: int) -> bool:

@@ -6,8 +6,7 @@ import msgspec
 
 from cloud.ingest.dead_letters import DeadLetter, DeadLetters
 from cloud.ingest.inbox import Delivery
-from cloud.ingest.ingester import make_changes
-from cloud.ingest.ledger import Ledger
+from cloud.ingest.ledger import EpochChange, Ledger
 from cloud.ingest.sorting import Poison, sort_delivery
 from cloud.ingest.stowing import stow_batches
 from cloud.stores import StoreWriter
@@ -41,10 +40,13 @@ class Replayer:
         if isinstance(judged, Poison):
             return self._refuse(letter, judged.reason)
         stowed = stow_batches([judged], self._writer.write)
-        if stowed.poison:
-            return self._refuse(letter, stowed.poison[0].reason)
+        reasons = [one.reason for one in stowed.poison] + [one.reason for one in stowed.excerpts]
+        if reasons:  # what of it is good is stored all the same
+            return self._refuse(letter, reasons[0])
         with self._ledger.begin() as connection:
-            self._ledger.record(connection, make_changes(stowed.stored, [], []))
+            if letter.replayed_ns is None:  # once is enough: the store knows a repeat, the ledger does not
+                change = EpochChange(replayed=[(judged.sequence, judged.values)])
+                self._ledger.record(connection, {judged.key: change})
             self._dead_letters.mark_replayed(connection, letter.id, time.time_ns())
         return Replay(letter.id, stored=True)
 

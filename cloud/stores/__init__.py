@@ -16,7 +16,18 @@ Measurement = Literal["telemetry", "score", "expected", "contribution"]
 
 
 class StoreUnavailable(ForewarnError):
-    """The database does not take or give anything now: keep what you have, wait, repeat."""
+    """The database does not take or give anything now: keep what you have, wait, repeat.
+
+    `retry_after_s` is the pause that the database asked for, None when it asked for none.
+    """
+
+    def __init__(self, words: str, retry_after_s: float | None = None) -> None:
+        super().__init__(words)
+        self.retry_after_s = retry_after_s
+
+
+class StoreNeedsMending(StoreUnavailable):
+    """It takes nothing before a person mends a setting or a right: alarm, keep, repeat slowly."""
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -28,10 +39,14 @@ class Block(msgspec.Struct, frozen=True):
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """`blocks[index]` of a write can never be stored, and why; the others of that write are stored."""
+    """What of `blocks[index]` of a write can never be stored, and why; all the rest of that write is stored.
+
+    `frames` hold exactly the values (and readings without one) that are refused; empty: the whole block is.
+    """
 
     index: int
     reason: str
+    frames: list[Frame] = []
 
 
 class Table(msgspec.Struct, frozen=True):

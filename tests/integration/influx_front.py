@@ -54,12 +54,13 @@ def ask(port: int, method: str, path: str, body: bytes) -> Answer:
 class InfluxFront:
     """Answers as InfluxDB 2 does: /api/v2/write with a token, /query passed on, 422 for refused points.
 
-    `upcoming` are answers given in place of the database's, in turn; `writes` counts requests to write.
+    `upcoming` are answers given in place of the database's, in turn; `encodings` has how each body posted
+    was encoded.
     """
 
     def __init__(self, upstream_port: int, token: str = "secret") -> None:
         self.upcoming: list[Answer] = []
-        self.writes = 0
+        self.encodings: list[str] = []
         self.body_bytes_max = 1 << 40
         self._upstream_port = upstream_port
         self._token = token
@@ -69,12 +70,13 @@ class InfluxFront:
             """One request."""
 
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # one packet an answer: two would wait 40 ms for each other
 
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                front.writes += 1
+                front.encodings.append(self.headers.get("Content-Encoding") or "plain")
                 self._reply(front.answer(self.headers.get("Authorization"), "POST", self.path, body))
 
             def do_GET(self) -> None:
@@ -99,6 +101,11 @@ class InfluxFront:
         self._thread.start()
 
     @property
+    def writes(self) -> int:
+        """How many requests to write came."""
+        return len(self.encodings)
+
+    @property
     def url(self) -> str:
         """Where the front answers."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -111,16 +118,20 @@ class InfluxFront:
 
     def answer(self, authorization: str | None, method: str, path: str, body: bytes) -> Answer:
         """Return the answer to one request."""
+        address = urllib.parse.urlparse(path)
+        if address.path == "/ping":
+            return 204, {"X-Influxdb-Version": "v2.0.0-front"}, b""
         if authorization != f"Token {self._token}":
             return 401, {}, b'{"code":"unauthorized","message":"unauthorized access"}'
         if self.upcoming:
             return self.upcoming.pop(0)
         if len(body) > self.body_bytes_max:
             return 413, {}, b'{"code":"request too large","message":"request too large"}'
-        address = urllib.parse.urlparse(path)
         if address.path == "/query":
             status, _, answer = ask(self._upstream_port, method, path, body)
             return status, {}, answer
+        if address.path != "/api/v2/write":
+            return 404, {}, b'{"code":"not found","message":"path not found"}'
         return self._write(dict(urllib.parse.parse_qsl(address.query)), body)
 
     def _write(self, query: dict[str, str], body: bytes) -> Answer:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud.stores import Block, Rejection, StoreUnavailable, influxql
+from cloud.stores import Block, Rejection, StoreUnavailable, influxql, slicing
 from cloud.stores.influxdb import InfluxdbReader, InfluxdbStoreSettings, InfluxdbWriter
 from models.settings import Secret, SettingsError
 from models.telemetry import Frame, MachinePath
@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
 def front(server: InfluxServer) -> Iterator[InfluxFront]:
     """The front, with its script of answers cleared."""
     server.front.upcoming.clear()
-    server.front.writes = 0
+    server.front.encodings.clear()
     yield server.front
     server.front.body_bytes_max = 1 << 40
 
@@ -50,10 +50,10 @@ def make_block(first: int, rows: int = 10, tag: str = "x") -> Block:
     return Block("telemetry", PUMP, [Frame(times, {tag: [float(first + row) for row in range(rows)]})])
 
 
-def read_x(settings: InfluxdbStoreSettings) -> list[float]:
-    """Return all that is stored of tag x."""
+def read_x(settings: InfluxdbStoreSettings, tag: str = "x") -> list[float]:
+    """Return all that is stored of a tag."""
     reader = InfluxdbReader(settings)
-    values: list[float] = reader.read("telemetry", PUMP, 0, FOREVER, ["x"]).values["x"].tolist()
+    values: list[float] = reader.read("telemetry", PUMP, 0, FOREVER, [tag]).values[tag].tolist()
     reader.close()
     return values
 
@@ -61,33 +61,39 @@ def read_x(settings: InfluxdbStoreSettings) -> list[float]:
 def test_one_refused_block_does_not_take_the_others_along(
     settings: InfluxdbStoreSettings, server: InfluxServer
 ) -> None:
-    """A block that conflicts with a field's type is found by halving and named; 31 others are stored."""
+    """Readings that conflict with a field's type are found by halving and named; all others are stored."""
     bucket = settings.bucket
     point = f"telemetry,site=a,area=b,line=c,machine=d clash=1i {START}".encode()
     assert ask(server.database.port, "POST", f"/write?db={bucket}", point)[0] == 204
     blocks = [make_block(10 * index) for index in range(32)]
-    blocks[13] = make_block(130, tag="clash")
+    beside, clash = make_block(130).frames[0], make_block(130, tag="clash").frames[0]
+    mixed = Frame(clash.timestamps, clash.values | {"y": beside.values["x"]})
+    blocks[13] = Block("telemetry", PUMP, [mixed])
     writer = InfluxdbWriter(settings)
     (rejection,) = writer.write(blocks)
     writer.close()
     assert isinstance(rejection, Rejection)
     assert rejection.index == 13
+    assert slicing.list_readings(rejection.frames) == {("clash", instant) for instant in clash.timestamps}
     assert "field type conflict" in rejection.reason
     assert read_x(settings) == [float(row) for row in range(320) if not 130 <= row < 140]
+    assert read_x(settings, "y") == [float(row) for row in range(130, 140)]
 
 
 def test_a_request_that_is_too_large_is_halved_down_to_lines(
     settings: InfluxdbStoreSettings, front: InfluxFront
 ) -> None:
-    """Whatever size the server takes, everything is stored; only a line larger than that is rejected."""
+    """Whatever size the server takes, everything is stored; a line that is larger than that, in parts."""
     front.body_bytes_max = 2000
     writer = InfluxdbWriter(settings)
     assert writer.write([make_block(0, 100), make_block(100, 100)]) == []
     wide = Frame([START], {f"tag-{number}": [1.0] for number in range(500)})
-    rejections = writer.write([make_block(200, 10), Block("telemetry", PUMP, [wide])])
-    assert [rejection.index for rejection in rejections] == [1]
-    assert "too large" in rejections[0].reason
+    assert writer.write([make_block(200, 10), Block("telemetry", PUMP, [wide])]) == []
     assert read_x(settings) == [float(row) for row in range(210)]
+    assert read_x(settings, "tag-499") == [1.0]
+    front.body_bytes_max = 50
+    (rejection,) = writer.write([make_block(300, 1)])
+    assert "too large" in rejection.reason
     writer.close()
 
 
@@ -172,8 +178,9 @@ def test_an_unknown_bucket_names_the_mend(server: InfluxServer, front: InfluxFro
     with pytest.raises(StoreUnavailable) as caught:
         InfluxdbWriter(server.settings_for("nowhere")).write([make_block(0)])
     assert str(caught.value) == (
-        f"InfluxDB at {front.url} does not know bucket nowhere in org plant (404): create it, or correct "
-        "store.bucket and store.org (the server says: bucket not found)"
+        f"InfluxDB at {front.url} does not know bucket nowhere in org plant (404): create it with "
+        "`forewarn cloud setup-store`, or correct store.bucket and store.org "
+        "(the server says: bucket not found)"
     )
     with pytest.raises(StoreUnavailable, match="database not found: nowhere"):
         InfluxdbReader(server.settings_for("nowhere")).list_machines()
