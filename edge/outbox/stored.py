@@ -4,7 +4,7 @@ import zlib
 
 import msgspec
 
-from models.telemetry import DroppedRange
+from models.telemetry import DroppedRange, Gap, MachinePath
 
 DROPPED_RANGES_MAX = 500
 
@@ -15,6 +15,13 @@ class StoredBatch(msgspec.Struct, frozen=True):
     sequence: int
     machine: str
     payload: bytes
+
+
+class Coverage(msgspec.Struct, frozen=True):
+    """What a flush says beside its frames: gaps, and up to when each machine is acquired (nanoseconds)."""
+
+    gaps: list[tuple[MachinePath, list[Gap]]] = []
+    reached: dict[str, int] = {}
 
 
 class Put(msgspec.Struct, frozen=True):

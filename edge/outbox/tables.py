@@ -1,7 +1,7 @@
 """The outbox's SQL: every statement on its tables, and what a failed one means to the caller."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -121,6 +121,22 @@ class OutboxTables:
             "INSERT INTO dropped VALUES (?, ?, ?, ?)",
             [(gone.first, gone.last, gone.values, gone.reason) for gone in dropped],
         )
+
+    def write_reached(self, reached: Mapping[str, int]) -> None:
+        """Write down up to when machines are acquired, in nanoseconds; within the caller's transaction."""
+        if reached:
+            self.connection.execute(
+                "CREATE TABLE IF NOT EXISTS reached "
+                "(machine TEXT PRIMARY KEY, reached_ns INTEGER NOT NULL) STRICT"
+            )
+            self.connection.executemany("INSERT OR REPLACE INTO reached VALUES (?, ?)", list(reached.items()))
+
+    def read_reached(self) -> dict[str, int]:
+        """Return up to when each machine is acquired; a file of an older program does not say."""
+        there = "SELECT count(*) FROM sqlite_master WHERE name = 'reached'"
+        if not self.connection.execute(there).fetchone()[0]:
+            return {}
+        return dict(self.connection.execute("SELECT machine, reached_ns FROM reached").fetchall())
 
     def count_free_pages(self) -> int:
         """Return how many pages of the file are free to be written anew."""
