@@ -11,7 +11,7 @@ import msgspec
 from models.telemetry import SequenceRanges
 
 FETCH_BATCHES_MAX = 64
-FETCH_BYTES_MAX = 1_000_000
+FETCH_BYTES_MAX = 256_000  # some milliseconds of work between two turns of the event loop
 UNCONFIRMED_BYTES_MAX = 8_000_000
 
 

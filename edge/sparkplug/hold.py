@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-import msgspec
-
 from edge.outbox.outbox import StoredBatch
+from models.telemetry import count_values, decode_batch
 
 Ranges = Sequence[tuple[int, int]]
 
@@ -20,20 +19,13 @@ class Keep(Protocol):
         """Let go of the batches in the ranges; return how many there were."""
 
 
-class _Held(msgspec.Struct, frozen=True):
-    """A batch and how many values it carries."""
-
-    batch: StoredBatch
-    values: int
-
-
 class MemoryHold:
     """At most `hold_bytes_max` of payloads; the oldest go first, and every loss is counted."""
 
     def __init__(self, hold_bytes_max: int) -> None:
         self.hold_bytes_max = hold_bytes_max
         self.values_dropped_total = 0
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, StoredBatch] = {}
         self._bytes = 0
 
     @property
@@ -41,14 +33,14 @@ class MemoryHold:
         """How many bytes of payloads are kept now."""
         return self._bytes
 
-    def add(self, batch: StoredBatch, values: int) -> list[int]:
+    def add(self, batch: StoredBatch) -> list[int]:
         """Keep a batch; return the sequences of those that had to go for it."""
-        self._held[batch.sequence] = _Held(batch, values)
+        self._held[batch.sequence] = batch
         self._bytes += len(batch.payload)
         gone = []
         while self._bytes > self.hold_bytes_max and self._held:
             oldest = next(iter(self._held))
-            self.values_dropped_total += self._held[oldest].values
+            self.values_dropped_total += count_values(decode_batch(self._held[oldest].payload).frames)
             self._remove(oldest)
             gone.append(oldest)
         return gone
@@ -59,13 +51,13 @@ class MemoryHold:
         size = 0
         for first, last in ranges:
             for sequence in range(first, last + 1):
-                held = self._held.get(sequence)
-                if held is None:
+                batch = self._held.get(sequence)
+                if batch is None:
                     continue
-                size += len(held.batch.payload)
+                size += len(batch.payload)
                 if found and (len(found) == count_max or size > bytes_max):
                     return found, False
-                found.append(held.batch)
+                found.append(batch)
         return found, True
 
     async def release(self, receipted: Ranges) -> int:
@@ -78,4 +70,4 @@ class MemoryHold:
         return before - len(self._held)
 
     def _remove(self, sequence: int) -> None:
-        self._bytes -= len(self._held.pop(sequence).batch.payload)
+        self._bytes -= len(self._held.pop(sequence).payload)

@@ -1,0 +1,219 @@
+"""Carries values to Sparkplug's hosts over an MQTT session of its own, and lets go of what has settled."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from edge.outbox.file import OutboxUnavailable
+from edge.outbox.outbox import Put
+from edge.publishing.inbox import Inbox
+from edge.publishing.publisher import LinkDied
+from edge.sparkplug.forwarding import FETCH_BATCHES_MAX, FETCH_BYTES_MAX
+from edge.sparkplug.hold import Keep, MemoryHold
+from edge.sparkplug.names import state_topic
+from edge.sparkplug.node import EdgeNode
+from edge.sparkplug.session import MQTT_BYTES_MAX, Machines, Message
+from models.link import Link, LinkDown, LinkMessage, LinkState
+from models.telemetry import SequenceRanges
+
+TICK_S = 0.25
+RETRY_S = 1.0
+STOP_TIMEOUT_S = 3.0
+HEADER_BYTES_MAX = 512
+
+MakeLink = Callable[
+    [Callable[[LinkMessage], None], Callable[[LinkState, int], None], Callable[[int, int], None]], Link
+]
+
+
+class LinkWire:
+    """A link as the node's way to the broker."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def publish(self, messages: list[Message]) -> bool:
+        """See `Wire.publish`."""
+        try:
+            for message in messages:
+                self._link.publish(message.topic, message.payload, qos=0)
+        except LinkDown:
+            return False
+        return True
+
+    def ask(self) -> int | None:
+        """See `Wire.ask`."""
+        try:
+            return self._link.ask_broker()
+        except LinkDown:
+            return None
+
+
+class SparkplugPublisher:
+    """Runs one edge node. `keep` is where batches lie until let go: the outbox, or a hold in memory.
+
+    `make_link(on_message, on_state, on_delivered)` makes the link; `on_state` also gets its will's bdSeq.
+    """
+
+    def __init__(self, node: EdgeNode, keep: Keep, make_link: MakeLink) -> None:
+        self.node = node
+        self.keep = keep
+        self.connected = asyncio.Event()
+        self.fresh = asyncio.Event()
+        """Never set: these hosts are not told a status of Forewarn's."""
+        self._make_link = make_link
+        self._link: Link | None = None
+        self._loop = asyncio.get_running_loop()
+        self._moved = asyncio.Event()
+        self._over = asyncio.Event()
+        self._to_release = SequenceRanges()
+
+    async def run(self) -> None:
+        """Publish for ever, with a new link whenever the primary host has left; raise `LinkDied`."""
+        while True:
+            await self._run_link()
+
+    def take_put(self, put: Put) -> None:
+        """Publish what was just committed to the outbox, or keep it for later."""
+        for batch in put.batches:
+            if isinstance(self.keep, MemoryHold):
+                gone = self.keep.add(batch)
+                self.node.forwarding.forget((sequence, sequence) for sequence in gone)
+            self.node.take_batch(batch)
+        if put.dropped and not isinstance(self.keep, MemoryHold):
+            self.node.forwarding.forget((gone.first, gone.last) for gone in put.dropped)
+        self.node.ask()
+        self._moved.set()
+
+    def set_machines(self, machines: Machines) -> None:
+        """Take on other machines or tags."""
+        self.node.set_machines(machines, self._loop.time())
+
+    async def drain(self, timeout_s: float) -> None:
+        """Return when the broker has read all that was sent, at latest after `timeout_s`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.node.is_live and not self.node.forwarding.is_idle:
+                    self._moved.clear()
+                    await self._moved.wait()
+
+    async def release_receipted(self) -> None:
+        """Let go of what has settled; raise `OutboxUnavailable`."""
+        self._to_release.update(self.node.forwarding.take_settled(self._loop.time()))
+        if len(self._to_release):
+            ranges, self._to_release = self._to_release, SequenceRanges()
+            try:
+                await self.keep.release(list(ranges))
+            except OutboxUnavailable:
+                self._to_release.update(ranges)
+                raise
+
+    def publish_status(self, _payload: bytes) -> asyncio.Future[int]:
+        """Raise `LinkDown`: without Forewarn's cloud there is nobody to tell."""
+        raise LinkDown("Sparkplug's hosts know no status of Forewarn's")
+
+    # -- what the link says -----------------------------------------------------------------------------
+
+    def _take_state(self, link: Link, state: LinkState, bdseq: int) -> None:
+        now = self._loop.time()
+        if state.connected:
+            limit = link.packet_bytes_max or MQTT_BYTES_MAX
+            self.node.session.birth_bytes_max = limit - HEADER_BYTES_MAX
+            self.node.connect(LinkWire(link), bdseq, now)
+            self.connected.set()
+        else:
+            self.node.lose()
+            self.connected.clear()
+            self.node.news.tell_lost(state.reason, now)
+
+    def _take_message(self, link: Link, message: LinkMessage) -> None:
+        link.acknowledge(message)
+        host, now = self.node.host, self._loop.time()
+        if host is not None and message.topic == state_topic(host.host_id):
+            if self.node.take_host(message.payload, now):
+                self._over.set()
+        elif message.topic == self.node.session.names.topic("NCMD"):
+            self.node.take_command(message.payload, now)
+
+    def _take_answer(self, mid: int) -> None:
+        self.node.take_answer(mid, self._loop.time())
+
+    # -- loops ------------------------------------------------------------------------------------------
+
+    async def _run_link(self) -> None:
+        inbox = Inbox(self._loop, self._moved.set)
+        self._over.clear()
+        # The callbacks run once the link has started, when `link` has long been bound.
+        link: Link = self._make_link(
+            lambda message: inbox.post(partial(self._take_message, link, message)),
+            lambda state, bdseq: inbox.post(partial(self._take_state, link, state, bdseq)),
+            lambda mid, _code: inbox.post(partial(self._take_answer, mid)),
+        )
+        link.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                loops = [tasks.create_task(loop) for loop in (self._tick(link), self._fetch())]
+                await self._over.wait()
+                for task in loops:
+                    task.cancel()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            inbox.close()
+            self.node.say_goodbye()
+            self.connected.clear()
+            await self._end_link(link)
+
+    async def _tick(self, link: Link) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            now = self._loop.time()
+            if not link.is_alive():
+                raise LinkDied("the Sparkplug link's thread has ended")
+            self.node.tick(now)
+            self._moved.set()  # a birth may have been due, and with it history
+            if isinstance(self.keep, MemoryHold):
+                self.node.news.tell_dropped(self.keep.values_dropped_total, now)
+            try:
+                await self.release_receipted()
+            except OutboxUnavailable as error:
+                self.node.news.tell_keep_failing(str(error), now)
+            else:
+                self.node.news.tell_keep_working(now)
+
+    async def _fetch(self) -> None:
+        """Send what waited, as history, behind what is current."""
+        forwarding = self.node.forwarding
+        while True:
+            wanted = forwarding.plan_fetch() if self.node.is_live and forwarding.has_room else []
+            if not wanted:
+                self._moved.clear()
+                await self._moved.wait()
+                continue
+            try:
+                found, complete = await self.keep.read(wanted, FETCH_BATCHES_MAX, FETCH_BYTES_MAX)
+            except OutboxUnavailable as error:
+                self.node.news.tell_keep_failing(str(error), self._loop.time())
+                await asyncio.sleep(RETRY_S)
+                continue
+            if complete:  # what is not there was let go of, or dropped, meanwhile
+                there = SequenceRanges((batch.sequence, batch.sequence) for batch in found)
+                forwarding.forget(SequenceRanges(wanted).minus(there))
+            self.node.take_history(found)
+            await asyncio.sleep(0)
+
+    async def _end_link(self, link: Link) -> None:
+        """Leave, and have the broker publish the will too: MQTT 5 can say both, and Sparkplug asks for it."""
+        ended = asyncio.Event()
+
+        def end() -> None:
+            link.stop(with_will=True)
+            with suppress(RuntimeError):  # the loop did not wait for it
+                self._loop.call_soon_threadsafe(ended.set)
+
+        threading.Thread(target=end, daemon=True).start()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
+                await ended.wait()
