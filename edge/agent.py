@@ -16,7 +16,8 @@ from edge.outbox.file import OutboxCorrupt, OutboxUnavailable
 from edge.outbox.outbox import Outbox, OutboxTotals, Put
 from edge.outbox.thread import OutboxThread
 from edge.outbox.words import describe_room
-from edge.polling.clock_keeper import find_floor
+from edge.polling.clock import is_clock_synchronised
+from edge.polling.clock_doubt import ClockJudge, find_floor
 from edge.polling.collector import Collector
 from edge.polling.flusher import Flusher
 from edge.polling.machine_pollers import MachinePollers
@@ -99,7 +100,7 @@ class Agent:
 
     async def _open_outbox(self) -> OutboxThread:
         chosen = self._settings.outbox
-        self._collector.keeper.floor_ns = find_floor(chosen.path)
+        floor_ns = find_floor(chosen.path)
         outbox = OutboxThread(
             Outbox(
                 chosen.path,
@@ -113,6 +114,11 @@ class Agent:
         )
         try:
             await outbox.open()
+            self._collector.keeper.judge = ClockJudge(
+                max(floor_ns, await outbox.read_seen_ns()),
+                is_synchronised=is_clock_synchronised,
+                first_sync_s=self._settings.clock.first_sync_s,
+            )
         except BaseException:
             await outbox.close()
             raise

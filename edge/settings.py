@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from edge.drivers.shelf import MachineSettings, check_neighbours
+from edge.polling.clock_doubt import FIRST_SYNC_S
 from models.link import BrokerSettings
 from models.settings import ConfigPath, Settings
 from models.telemetry import PAYLOAD_BYTES_MAX, MachinePath
@@ -26,6 +27,12 @@ class OutboxSettings(Settings):
     when_full: Literal["drop_oldest", "stop_polling"] = "drop_oldest"
     flush_s: float = Field(default=1.0, ge=0.01, le=60)
     payload_bytes_max: int = Field(default=128_000, ge=4_000, le=PAYLOAD_BYTES_MAX)
+
+
+class ClockSettings(Settings):
+    """`first_sync_s`: so long after the computer's start values wait for its clock to be synchronised."""
+
+    first_sync_s: float = Field(default=FIRST_SYNC_S, ge=0, le=600)
 
 
 class HealthSettings(Settings):
@@ -65,6 +72,7 @@ class EdgeSettings(Settings):
     broker: BrokerSettings = BrokerSettings()
     # A dict, so that the default path too is resolved from the settings file's folder.
     outbox: OutboxSettings = Field(default_factory=dict, validate_default=True)
+    clock: ClockSettings = ClockSettings()
     health: HealthSettings = HealthSettings()
     receipt_timeout_s: float = Field(default=10.0, ge=1, le=600)
     machines: Annotated[

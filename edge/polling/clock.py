@@ -2,6 +2,9 @@
 
 import ctypes
 import sys
+import time
+import uuid
+from pathlib import Path
 
 from models.telemetry import Frame
 
@@ -12,6 +15,8 @@ CLOCK_MEND = (
 CLAMP_S_MAX = 300
 """A last timestamp further than this in the future was a wrong clock, and is forgotten instead of obeyed."""
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_STEADY: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # it counts sleep, too
 _TIME_ERROR = 5
 _STA_UNSYNC = 0x0040
 
@@ -43,6 +48,19 @@ def is_clock_synchronised() -> bool | None:
     if state < 0:
         return None
     return state != _TIME_ERROR and not timex.status & _STA_UNSYNC
+
+
+def read_clocks() -> tuple[int, int]:
+    """Return the wall clock, and a steady one that began with the computer; both in nanoseconds."""
+    return time.time_ns(), time.clock_gettime_ns(_STEADY)
+
+
+def read_boot_id() -> str:
+    """Return what names the run of this computer since its start; one of its own where nobody can say."""
+    try:
+        return _BOOT_ID.read_text().strip() or uuid.uuid4().hex
+    except OSError:
+        return uuid.uuid4().hex
 
 
 class Timeline:

@@ -71,14 +71,16 @@ class Health:
             counters={str(path): counted for path, counted in self._states.counters.items()},
             values_pending=self._collector.values_pending,
             values_dropped_total=self._collector.values_dropped_total
-            + self._collector.keeper.values_dropped_total,
+            + self._collector.keeper.values_dropped_total
+            + self._flusher.clock.dropped_total,
             totals=self._totals,
             outbox_bytes_max=self._outbox.bytes_max,
             outbox_bytes_per_s=self._flusher.bytes_per_s,
             outbox_trouble=self._flusher.trouble,
             broker_connected=self._publisher.connected.is_set(),
             clock_synchronised=self._read_clock(),
-            clock_held=self._collector.keeper.values_held,
+            clock_held=self._flusher.clock.values_waiting,
+            clock_unknown_total=self._flusher.clock.unknown_total,
             clock_restamped_total=self._collector.keeper.values_restamped_total,
         )
 

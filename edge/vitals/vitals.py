@@ -40,6 +40,7 @@ class Vitals(msgspec.Struct, frozen=True):
     clock_synchronised: bool | None
     clock_held: int = 0
     clock_restamped_total: int = 0
+    clock_unknown_total: int = 0
 
     @property
     def room_s(self) -> float | None:
@@ -120,7 +121,12 @@ def _list_of_gateway(vitals: Vitals) -> list[Metric]:
         _gauge("gateway_moving", "1 while values are read and brought to the disk", not vitals.standstill),
         _gauge("broker_connected", "1 while the link to the broker stands", vitals.broker_connected),
         _gauge("clock_synchronised", "1 while a time service keeps the clock right", clock),
-        _gauge("clock_held_values", "Values that wait in memory for the clock to be set", vitals.clock_held),
+        _gauge("clock_held_values", "Values that wait for the clock to be set", vitals.clock_held),
+        _count(
+            "clock_unknown_values_total",
+            "Values not stored because power went before the clock was set",
+            vitals.clock_unknown_total,
+        ),
         _count(
             "clock_restamped_values_total",
             "Values whose time was mended when the clock was set",
