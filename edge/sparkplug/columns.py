@@ -8,6 +8,8 @@ from itertools import chain
 import msgspec
 
 from edge.sparkplug.payload import (
+    BOOLEAN,
+    DOUBLE,
     INT32,
     INT64,
     QUALITY,
@@ -27,6 +29,27 @@ _STAMP_MIN, _STAMP_MAX = 1 << 35, (1 << 42) - 1  # milliseconds that take six by
 
 Piece = tuple[int, bytes]
 """Metrics of one instant (milliseconds), encoded."""
+
+
+class MetricKey(msgspec.Struct, frozen=True):
+    """How the values of a tag are named: by alias, or in full by name, and then with their data type."""
+
+    datatype: int
+    alias: int | None = None
+    name: str | None = None
+
+    @property
+    def said_datatype(self) -> int | None:
+        """The data type, where every value says it."""
+        return self.datatype if self.name is not None else None
+
+    def encode(self) -> bytes:
+        """Return these fields of a metric."""
+        alias = b"" if self.alias is None else b"\x10" + encode_varint(self.alias)
+        if self.name is None:
+            return alias
+        name = self.name.encode()
+        return b"\x0a" + encode_varint(len(name)) + name + alias + b"\x20" + encode_varint(self.datatype)
 
 
 class EncodedRows(msgspec.Struct, frozen=True):
@@ -51,13 +74,12 @@ class _Block(msgspec.Struct):
 
 def encode_rows(
     frames: list[Frame],
-    aliases: Mapping[str, int],
-    booleans: frozenset[str] = frozenset(),
+    keys: Mapping[str, MetricKey],
     *,
     is_historical: bool = False,
     bytes_max: int = 128_000,
 ) -> EncodedRows:
-    """Return the values of `frames` as metrics named by alias; tags in `booleans` are true where not 0.
+    """Return the values of `frames` as metrics; `keys` names each tag, whose type is double or boolean.
 
     What is bad has no value and says `is_null`; what is not good carries its quality as properties.
     """
@@ -67,16 +89,23 @@ def encode_rows(
     for given in frames:
         frame, stamps, lost = _merge_milliseconds(given)
         merged += lost
-        plain, odd = _split_tags(frame, stamps, aliases, booleans)
-        blocks += [_encode_block(frame, stamps, tags, aliases, is_historical) for tags in plain]
+        plain, odd = _split_tags(frame, stamps, keys)
+        blocks += [_encode_block(frame, stamps, tags, is_historical) for tags in plain]
         for tag in odd:
-            pieces += _encode_odd(frame, stamps, tag, aliases[tag], tag in booleans, is_historical)
+            pieces += _encode_odd(frame, stamps, tag, keys[tag], is_historical)
     if len(blocks) == 1 and not pieces:
         return EncodedRows(_cut(blocks[0], bytes_max), merged)
     for block in blocks:
         pieces += _list_pieces(block, bytes_max)
     pieces.sort(key=lambda piece: piece[0])
     return EncodedRows(_join(pieces, bytes_max), merged)
+
+
+def make_value(value: Value, datatype: int) -> float | bool | None:
+    """Return a tag's value as its data type has it: a boolean is true where the number is not 0."""
+    if value is None:
+        return None
+    return value != 0 if datatype == BOOLEAN else float(value)
 
 
 def describe_quality(code: int, *, is_known: bool = True) -> dict[str, Property]:
@@ -110,39 +139,36 @@ def _merge_milliseconds(frame: Frame) -> tuple[Frame, list[int], int]:
 
 
 def _split_tags(
-    frame: Frame, stamps: list[int], aliases: Mapping[str, int], booleans: frozenset[str]
-) -> tuple[list[list[str]], list[str]]:
-    """Return the tags that are encoded as a block (each list with aliases of one length), and the others."""
+    frame: Frame, stamps: list[int], keys: Mapping[str, MetricKey]
+) -> tuple[list[dict[str, bytes]], list[str]]:
+    """Return the tags that are encoded as blocks, each block with keys of one length, and the others."""
     if not _STAMP_MIN <= stamps[0] <= stamps[-1] <= _STAMP_MAX:
         return [], list(frame.values)
-    by_length: dict[int, list[str]] = {}
+    by_length: dict[int, dict[str, bytes]] = {}
     odd = []
     for tag, column in frame.values.items():
-        if tag in booleans or frame.quality.get(tag) or None in column:
+        if keys[tag].datatype != DOUBLE or frame.quality.get(tag) or None in column:
             odd.append(tag)
         else:
-            by_length.setdefault(len(encode_varint(aliases[tag])), []).append(tag)
+            key = keys[tag].encode()
+            by_length.setdefault(len(key), {})[tag] = key
     return list(by_length.values()), odd
 
 
-def _encode_block(
-    frame: Frame, stamps: list[int], tags: list[str], aliases: Mapping[str, int], is_historical: bool
-) -> _Block:
+def _encode_block(frame: Frame, stamps: list[int], tags: dict[str, bytes], is_historical: bool) -> _Block:
     """Copy stamps and values, byte plane by byte plane, into as many copies of a row as there are rows.
 
     Every metric has the same size, so byte k of all values stands at equal distances: eight strided copies
     put all of them where they belong, however many they are.
     """
-    tail = (b"\x28\x01" if is_historical else b"") + b"\x69" + bytes(8)
-    metrics = []
-    for tag in tags:
-        body = b"\x18" + bytes(_STAMP_BYTES) + b"\x10" + encode_varint(aliases[tag]) + tail
-        metrics.append(b"\x12" + encode_varint(len(body)) + body)
-    size = len(metrics[0])
-    content = bytearray(b"".join(metrics) * len(stamps))
+    flag = b"\x28\x01" if is_historical else b""
+    bodies = [b"\x18" + bytes(_STAMP_BYTES) + key + flag + b"\x69" + bytes(8) for key in tags.values()]
+    head = b"\x12" + encode_varint(len(bodies[0]))
+    size = len(head) + len(bodies[0])
+    content = bytearray(b"".join([head + body for body in bodies]) * len(stamps))
     said = b"".join([encode_varint(stamp) * len(tags) for stamp in stamps])
     for plane in range(_STAMP_BYTES):
-        content[3 + plane :: size] = said[plane::_STAMP_BYTES]
+        content[len(head) + 1 + plane :: size] = said[plane::_STAMP_BYTES]
     columns = [frame.values[tag] for tag in tags]
     packed = array.array("d", list(chain.from_iterable(zip(*columns, strict=True))))
     if sys.byteorder == "big":
@@ -154,16 +180,18 @@ def _encode_block(
 
 
 def _encode_odd(
-    frame: Frame, stamps: list[int], tag: str, alias: int, is_boolean: bool, is_historical: bool
+    frame: Frame, stamps: list[int], tag: str, key: MetricKey, is_historical: bool
 ) -> list[Piece]:
     codes = frame.quality.get(tag, {})
     pieces = []
     for row, (stamp, value) in enumerate(zip(stamps, frame.values[tag], strict=True)):
         code = codes.get(row, quality.GOOD if value is not None else quality.BAD)
         metric = Metric(
-            alias=alias,
+            name=key.name,
+            alias=key.alias,
             timestamp=stamp,
-            value=None if value is None else value != 0 if is_boolean else float(value),
+            datatype=key.said_datatype,
+            value=make_value(value, key.datatype),
             is_historical=is_historical,
             is_null=value is None,
             properties=describe_quality(code),

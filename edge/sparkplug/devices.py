@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from edge.sparkplug.columns import NS_PER_MS, describe_quality
+from edge.sparkplug.columns import NS_PER_MS, MetricKey, describe_quality, make_value
 from edge.sparkplug.payload import (
     BOOLEAN,
     DOUBLE,
@@ -33,14 +33,19 @@ class Latest(msgspec.Struct, frozen=True):
 
 
 class Device:
-    """The metrics of one machine. Born while a DBIRTH of this session stands for it."""
+    """The metrics of one machine. Born while a DBIRTH of this session stands for it.
 
-    def __init__(self, machine: MachinePath, tags: Iterable[DeviceTag], aliases: Iterator[int]) -> None:
+    `aliases`: numbers that no other metric of the node has; None where every value says its name.
+    """
+
+    def __init__(
+        self, machine: MachinePath, tags: Iterable[DeviceTag], aliases: Iterator[int] | None
+    ) -> None:
         self.machine = machine
         self.is_born = False
-        self.aliases: dict[str, int] = {}
-        self.booleans: frozenset[str] = frozenset()
-        self._next_alias = aliases
+        self.keys: dict[str, MetricKey] = {}
+        """How the values of each tag are named."""
+        self._aliases = aliases
         self._tags: dict[str, DeviceTag] = {}
         self.latest: dict[str, Latest] = {}
         """By tag, of those that have been seen."""
@@ -93,23 +98,26 @@ class Device:
         return sorted(metrics, key=lambda metric: metric.timestamp or 0)
 
     def _make_metric(self, tag: DeviceTag, latest: Latest | None, now_ms: int) -> Metric:
-        value = None if latest is None else latest.value
+        key = self.keys[tag.name]
+        value = None if latest is None else make_value(latest.value, key.datatype)
         unit = {ENGINEERING_UNIT: Property(STRING, tag.unit)} if tag.unit else {}
         return Metric(
             name=tag.name,
-            alias=self.aliases[tag.name],
+            alias=key.alias,
             timestamp=now_ms if latest is None else latest.timestamp,
-            datatype=BOOLEAN if tag.is_boolean else DOUBLE,
-            value=None if value is None else value != 0 if tag.is_boolean else float(value),
+            datatype=key.datatype,
+            value=value,
             is_null=value is None,
             properties=unit | describe_quality(latest.code if latest else 0, is_known=latest is not None),
         )
 
     def _add(self, tag: DeviceTag) -> None:
         self._tags[tag.name] = tag
-        self.aliases[tag.name] = next(self._next_alias)
-        if tag.is_boolean:
-            self.booleans |= {tag.name}
+        datatype = BOOLEAN if tag.is_boolean else DOUBLE
+        if self._aliases is None:
+            self.keys[tag.name] = MetricKey(datatype, name=tag.name)
+        else:
+            self.keys[tag.name] = MetricKey(datatype, alias=next(self._aliases))
 
 
 def _find_code(frame: Frame, name: str, row: int) -> int:

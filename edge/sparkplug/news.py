@@ -13,9 +13,9 @@ HOST_GRACE_S = 3.0
 PROMISES: dict[Custody, str] = {
     "broker": (
         "there is no Forewarn cloud: a value is deleted here once the broker has read it while the primary "
-        "host was online, and sparkplug.settle_s have passed. Not promised: that the host got it (Sparkplug's "
-        "values travel at QoS 0: full queues and failing brokers drop them without a word), that anybody "
-        "stored it, that nothing comes twice"
+        "host was online, and sparkplug.settle_s have passed. Not promised: that the host got it "
+        "(Sparkplug's values travel at QoS 0: full queues and failing brokers drop them without a word), "
+        "that anybody stored it, that nothing comes twice"
     ),
     "cloud": (
         "Forewarn's cloud answers for the values; Sparkplug's hosts get a copy, which is kept in memory "

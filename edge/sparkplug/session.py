@@ -36,10 +36,17 @@ class NodeSession:
     """`machines` are the devices, with their tags. Nothing but `birth` may be called until the node is born.
 
     `properties`: what the node says of itself once. Values are cut into messages of at most `bytes_max`.
+    `by_alias`: only births name metrics; else every value says its name and data type.
     """
 
     def __init__(
-        self, names: NodeNames, machines: Machines, properties: Mapping[str, str], bytes_max: int = 128_000
+        self,
+        names: NodeNames,
+        machines: Machines,
+        properties: Mapping[str, str],
+        bytes_max: int = 128_000,
+        *,
+        by_alias: bool = True,
     ) -> None:
         self.names = names
         self.is_born = False
@@ -49,16 +56,18 @@ class NodeSession:
         self.merged_total = 0
         """Values left out because the same tag had a later one within the same millisecond."""
         self._properties = properties
+        self._by_alias = by_alias
         self._node_values: dict[str, int] = {}
+        self._node_aliases: dict[str, int | None] = {}
         self._bdseq = self._seq = 0
         self._devices: dict[MachinePath, Device] = {}
         self.set_machines(machines)
 
     def set_machines(self, machines: Machines) -> None:
         """Take on other machines or tags; what is born must be born anew."""
-        aliases, before = itertools.count(DEVICE_ALIAS_FIRST), self._devices
-        self._devices = {path: Device(path, tags, aliases) for path, tags in machines.items()}
-        self._aliases = aliases
+        before = self._devices
+        self._aliases = itertools.count(DEVICE_ALIAS_FIRST) if self._by_alias else None
+        self._devices = {path: Device(path, tags, self._aliases) for path, tags in machines.items()}
         for path, device in self._devices.items():
             if path in before:
                 device.keep_latest(before[path])
@@ -89,12 +98,12 @@ class NodeSession:
             Metric(BDSEQ, None, now_ms, INT64, self._bdseq),
             Metric(REBIRTH, None, now_ms, BOOLEAN, value=False),
         ]
-        aliases = itertools.count(NODE_ALIAS_FIRST)
+        aliases = itertools.count(NODE_ALIAS_FIRST) if self._by_alias else itertools.repeat(None)
         metrics += [
-            Metric(f"Properties/{name}", next(aliases), now_ms, STRING, text)
-            for name, text in self._properties.items()
+            Metric(f"Properties/{name}", alias, now_ms, STRING, text)
+            for (name, text), alias in zip(self._properties.items(), aliases, strict=False)
         ]
-        self._node_aliases = {name: next(aliases) for name in node_values}
+        self._node_aliases = dict(zip(node_values, aliases, strict=False))
         metrics += [
             Metric(name, self._node_aliases[name], now_ms, INT64, value)
             for name, value in node_values.items()
@@ -120,7 +129,9 @@ class NodeSession:
             return []
         self._node_values.update(changed)
         metrics = [
-            Metric(alias=self._node_aliases[name], timestamp=now_ms, value=value)
+            Metric(None, self._node_aliases[name], now_ms, None, value)
+            if self._by_alias
+            else Metric(name, None, now_ms, INT64, value)
             for name, value in changed.items()
         ]
         return [self._make("NDATA", metrics, now_ms)]
@@ -198,8 +209,7 @@ class NodeSession:
     ) -> list[Message]:
         rows = encode_rows(
             frames,
-            device.aliases,
-            device.booleans,
+            device.keys,
             is_historical=is_historical,
             bytes_max=min(self._bytes_max, self.birth_bytes_max) - ENVELOPE_BYTES_MAX,
         )

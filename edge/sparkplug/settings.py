@@ -18,6 +18,7 @@ class SparkplugSettings(Settings):
     `group`: the site of all machines where it is not set; `edge_node`: the gateway's name. With
     `primary_host` nothing is sent while that host application is not online. `custody`: `cloud` where
     Forewarn's cloud answers for the values and hosts get a copy; `broker` where there is no such cloud.
+    `metric_names`: in `births` only, values then say an alias, or `always`, for readers that keep no births.
     `hold_bytes_max`: of a copy that waits in memory; `settle_s`: for how long after the broker took a value
     it may have to be sent again.
     """
@@ -27,6 +28,7 @@ class SparkplugSettings(Settings):
     primary_host: SparkplugId | None = None
     custody: Custody = "cloud"
     broker: BrokerSettings | None = None
+    metric_names: Literal["births", "always"] = "births"
     hold_bytes_max: int = Field(default=32_000_000, ge=1_000_000, le=4_000_000_000)
     settle_s: float = Field(default=30.0, ge=0, le=3600)
 

@@ -1,0 +1,65 @@
+"""A Sparkplug session without a broker, and npm's sparkplug-payload as the other reader."""
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from edge.sparkplug.decoding import decode_payload
+from edge.sparkplug.devices import DeviceTag
+from edge.sparkplug.names import NodeNames
+from edge.sparkplug.payload import Payload
+from edge.sparkplug.session import Message, NodeSession
+from models.telemetry import Frame, MachinePath, Value
+
+PUMP = MachinePath.parse("riverside/hall-1/water/pump-7")
+MOTOR = MachinePath.parse("riverside/hall-1/water/motor-3")
+NAMES = NodeNames("riverside", "pi-01")
+NOW_MS = 1_795_337_912_000
+NODE_VALUES = {"Gateway/Machines connected": 2}
+TAGS = {
+    PUMP: [DeviceTag("bearing_temperature", "°C"), DeviceTag("running", is_boolean=True)],
+    MOTOR: [DeviceTag("current", "A")],
+}
+
+
+def make_session(**more: Any) -> NodeSession:
+    """Return a session with a pump and a motor, connected with bdSeq 7 and not born."""
+    session = NodeSession(NAMES, TAGS, {"Software": "Forewarn"}, **more)
+    session.connect(7)
+    return session
+
+
+def make_frame(columns: dict[str, list[Value]], quality: dict[str, dict[int, int]] | None = None) -> Frame:
+    """Return rows a second apart, the first at NOW_MS."""
+    rows = len(next(iter(columns.values())))
+    return Frame([(NOW_MS + 1000 * row) * 1_000_000 for row in range(rows)], columns, quality or {})
+
+
+def read(message: Message) -> Payload:
+    """Return what a message says, by our own decoder."""
+    return decode_payload(message.payload)
+
+
+def kinds(messages: list[Message]) -> list[str]:
+    """Return the topics without namespace and group: `DBIRTH/pi-01/hall-1:water:pump-7`."""
+    return [message.topic.removeprefix("spBv1.0/riverside/") for message in messages]
+
+
+def ask_npm(folder: Path, lines: list[str]) -> list[str]:
+    """Have one node process answer all lines."""
+    answered = subprocess.run(
+        ["node", "sparkplug_reader.js"],
+        input="\n".join(lines) + "\n",
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return answered.stdout.splitlines()
+
+
+def read_by_npm(folder: Path, payloads: list[bytes]) -> list[dict[str, Any]]:
+    """Return what npm's sparkplug-payload reads in each payload."""
+    return [json.loads(line) for line in ask_npm(folder, [payload.hex() for payload in payloads])]
