@@ -4,33 +4,32 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
 
-from edge.drivers.shelf import MachineSettings
 from edge.ending import end_tasks
 from edge.outbox.file import OutboxCorrupt, OutboxUnavailable
 from edge.outbox.outbox import Outbox, OutboxTotals, Put
 from edge.outbox.thread import OutboxThread
 from edge.outbox.words import describe_room
 from edge.polling.clock import is_clock_synchronised
-from edge.polling.clock_doubt import ClockJudge, find_floor
+from edge.polling.clock_doubt import NS_PER_S, SLACK_S, ClockJudge, find_floor
 from edge.polling.collector import Collector
 from edge.polling.flusher import Flusher
 from edge.polling.machine_pollers import MachinePollers
 from edge.polling.machine_states import MachineStates
 from edge.polling.poller import MachineSource
 from edge.polling.progress import Progress
-from edge.polling.tag_filter import make_filter
 from edge.publishing.limits import SendingLimits
 from edge.publishing.news import LinkNews
 from edge.publishing.publisher import Publisher
 from edge.publishing.sending import Sending
 from edge.reloading import SettingsWatch, plan_reload
 from edge.settings import EdgeSettings
+from edge.sources import build_sources
 from edge.vitals.health import Health
 from edge.vitals.server import HealthServer
 from edge.vitals.status import StatusReporter, make_will
@@ -114,8 +113,9 @@ class Agent:
         )
         try:
             await outbox.open()
+            self._collector.gaps.load(await outbox.read_reached())
             self._collector.keeper.judge = ClockJudge(
-                max(floor_ns, await outbox.read_seen_ns()),
+                max(floor_ns, await outbox.read_seen_ns() - SLACK_S * NS_PER_S),
                 is_synchronised=is_clock_synchronised,
                 first_sync_s=self._settings.clock.first_sync_s,
             )
@@ -259,11 +259,6 @@ class Agent:
             subscriptions=[self._topics.receipt(gateway)],
             will=Will(self._topics.status(gateway), make_will(gateway)),
         )
-
-
-def build_sources(machines: Iterable[MachineSettings]) -> list[MachineSource]:
-    """Return the machines of the settings, each with its driver."""
-    return [MachineSource(machine.path, machine.build(), make_filter(machine.tags)) for machine in machines]
 
 
 async def run_until_signal(agent: Agent) -> None:
