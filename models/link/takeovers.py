@@ -16,6 +16,7 @@ class Takeovers:
     def __init__(self) -> None:
         self._count = 0
         self._connected_at = float("-inf")
+        self._has_session = False
 
     @property
     def is_contested(self) -> bool:
@@ -25,9 +26,15 @@ class Takeovers:
     def connect(self, now: float) -> None:
         """We have the session."""
         self._connected_at = now
+        self._has_session = True
 
     def lose(self, now: float, code: int) -> None:
         """The connection ended with this reason code."""
+        if not self._has_session:
+            # A proxy or a tunnel takes connections for a broker that is down, and closes them.
+            self.miss()
+            return
+        self._has_session = False
         if now - self._connected_at >= CALM_S or code not in (TAKEN_OVER, CLOSED):
             self._count = 0
         if code in (TAKEN_OVER, CLOSED):
