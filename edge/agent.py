@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from edge.ending import end_tasks
+from edge.garbage import spare_values
 from edge.outbox.file import OutboxCorrupt, OutboxUnavailable
 from edge.outbox.outbox import Outbox, OutboxTotals, Put
 from edge.outbox.thread import OutboxThread
@@ -275,6 +276,8 @@ async def run_until_signal(agent: Agent) -> None:
 def run_edge(settings: EdgeSettings, settings_file: Path | None = None) -> None:
     """Run the edge agent of the settings until it is told to stop; the whole program."""
     check_credentials(settings.broker)
+
+    spare_values()
 
     async def run() -> None:
         await run_until_signal(Agent(settings, settings_file=settings_file))
