@@ -2,10 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from edge.drivers.shelf import MachineSettings, check_neighbours
 from edge.polling.clock_doubt import FIRST_SYNC_S
+from edge.sparkplug.names import check_letter_case, choose_group
+from edge.sparkplug.settings import SparkplugSettings
 from models.link import BrokerSettings
 from models.settings import ConfigPath, Settings
 from models.telemetry import PAYLOAD_BYTES_MAX, MachinePath
@@ -65,7 +67,10 @@ Segment = Annotated[str, AfterValidator(_check_segment)]
 
 
 class EdgeSettings(Settings):
-    """One gateway: its name, its broker, its outbox, and the machines that it reads."""
+    """One gateway: its name, its broker, its outbox, and the machines that it reads.
+
+    `publish`: what it speaks: `sparkplug` beside Forewarn's wire or, with `custody: broker`, in its place.
+    """
 
     gateway: Segment
     namespace: Segment = "forewarn"
@@ -75,8 +80,21 @@ class EdgeSettings(Settings):
     clock: ClockSettings = ClockSettings()
     health: HealthSettings = HealthSettings()
     receipt_timeout_s: float = Field(default=10.0, ge=1, le=600)
+    publish: Literal["forewarn", "sparkplug"] = "forewarn"
+    sparkplug: SparkplugSettings = SparkplugSettings()
     machines: Annotated[
         tuple[MachineSettings, ...],
         Field(min_length=1, max_length=MACHINES_MAX),
         AfterValidator(_check_unique),
     ]
+
+    @field_validator("machines")
+    @classmethod
+    def _have_names_for_sparkplug(
+        cls, machines: tuple[MachineSettings, ...], info: ValidationInfo
+    ) -> tuple[MachineSettings, ...]:
+        if info.data.get("publish") == "sparkplug" and "sparkplug" in info.data:
+            choose_group(info.data["sparkplug"].group, (machine.path for machine in machines))
+            for machine in machines:
+                check_letter_case(machine.path, (tag.name for tag in machine.tags))
+        return machines

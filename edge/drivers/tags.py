@@ -81,6 +81,11 @@ class TagSettings(Settings):
     stuck_after_s: float | None = Field(default=None, ge=1, le=31_536_000)
     while_running: WhileRunningSettings | None = None
 
+    @property
+    def is_boolean(self) -> bool:
+        """Whether the tag is 1 or 0 for true or false and nothing else, as far as settings tell."""
+        return False
+
     @field_validator("deadband_percent")
     @classmethod
     def _is_the_only_deadband(cls, percent: float | None, info: ValidationInfo) -> float | None:

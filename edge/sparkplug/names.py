@@ -63,3 +63,15 @@ def choose_group(group: str | None, machines: Iterable[MachinePath]) -> str:
             "Sparkplug group id: set sparkplug.group"
         )
     return sites[0]
+
+
+def check_letter_case(machine: MachinePath, tags: Iterable[str]) -> None:
+    """Raise `ValueError` where hosts that take `Temp` for `temp` would mix two tags of a machine up."""
+    seen: dict[str, str] = {}
+    for tag in tags:
+        other = seen.setdefault(tag.casefold(), tag)
+        if other != tag:
+            raise ValueError(
+                f"{machine} has tags {other!r} and {tag!r}, which differ in upper and lower case only, and "
+                "Sparkplug hosts may take one for the other: rename one"
+            )

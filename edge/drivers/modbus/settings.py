@@ -147,6 +147,11 @@ class ModbusTagSettings(TagSettings):
         kind = info.data.get("type")
         return markers if kind is None else tuple(normalise_marker(kind, marker) for marker in markers)
 
+    @property
+    def is_boolean(self) -> bool:
+        """Whether the tag is 1 or 0 for true or false and nothing else."""
+        return self.type == "bool" and self.scale == 1.0 and self.offset == 0.0
+
     def want(self) -> Wanted:
         """Return what to read for this tag."""
         return Wanted(
