@@ -10,33 +10,29 @@ from pathlib import Path
 
 import structlog
 
+from edge.carriers import build_carriers
 from edge.ending import end_tasks
 from edge.garbage import spare_values
 from edge.outbox.file import OutboxCorrupt, OutboxUnavailable
-from edge.outbox.outbox import Outbox, OutboxTotals, Put
+from edge.outbox.outbox import Outbox
 from edge.outbox.thread import OutboxThread
-from edge.outbox.words import describe_room
 from edge.polling.clock import is_clock_synchronised
 from edge.polling.clock_doubt import NS_PER_S, SLACK_S, ClockJudge, find_floor
 from edge.polling.collector import Collector
-from edge.polling.flusher import Flusher
 from edge.polling.machine_pollers import MachinePollers
 from edge.polling.machine_states import MachineStates
 from edge.polling.poller import MachineSource
 from edge.polling.progress import Progress
-from edge.publishing.limits import SendingLimits
-from edge.publishing.news import LinkNews
-from edge.publishing.publisher import Publisher
-from edge.publishing.sending import Sending
 from edge.reloading import SettingsWatch, plan_reload
 from edge.settings import EdgeSettings
 from edge.sources import build_sources
+from edge.sparkplug.publisher import SparkplugPublisher
+from edge.sparkplug.wiring import list_tags
 from edge.vitals.health import Health
 from edge.vitals.server import HealthServer
-from edge.vitals.status import StatusReporter, make_will
+from edge.vitals.status import StatusReporter
 from edge.vitals.systemd import ServiceNotices
-from models.link import Link, LinkMessage, LinkState, Will, check_credentials
-from models.telemetry import Topics
+from models.link import check_credentials
 
 RESTART_S_MIN = 1.0
 RESTART_S_MAX = 60.0
@@ -56,12 +52,12 @@ class Agent:
     ) -> None:
         self._settings = settings
         self._watch = SettingsWatch(settings_file, self.reload) if settings_file is not None else None
-        self._topics = Topics(settings.namespace)
         self._sources = build_sources(settings.machines) if sources is None else list(sources)
         self._collector = Collector()
         self._states = MachineStates()
         self._progress = Progress()
         self._pollers = MachinePollers(self._collector, self._states, self._progress, self._keep_alive)
+        self._sparkplug: SparkplugPublisher | None = None
         self._fatal: asyncio.Future[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -84,6 +80,8 @@ class Agent:
         begun = build_sources(plan.begun)
         await self._pollers.stop(plan.ended)
         self._pollers.start(begun)
+        if self._sparkplug is not None:
+            self._sparkplug.set_machines(list_tags(settings.machines))
         self._settings = self._settings.model_copy(update={"machines": settings.machines})
         log.info(
             "settings_reloaded",
@@ -127,7 +125,9 @@ class Agent:
 
     async def _run_parts(self, outbox: OutboxThread, stop: asyncio.Event) -> None:
         totals = await outbox.totals()
-        publisher, flusher = self._make_carriers(outbox, totals)
+        publisher, flusher, self._sparkplug = build_carriers(
+            self._settings, outbox, totals, self._collector, self._states, self._progress
+        )
         reporter = StatusReporter(self._settings.gateway, outbox, self._states, publisher, flusher)
         health = Health(
             self._settings.gateway,
@@ -138,6 +138,7 @@ class Agent:
             publisher=publisher,
             progress=self._progress,
             read_clock=lambda: reporter.clock_synchronised,
+            look_at_sparkplug=None if self._sparkplug is None else self._sparkplug.look,
         )
         log.info(
             "edge_started",
@@ -148,7 +149,9 @@ class Agent:
         )
         self._pollers.start(self._sources)
         flushing = self._keep_alive("flusher", flusher.run)
-        publishing = self._keep_alive("publisher", publisher.run)
+        publishing = [self._keep_alive("publisher", publisher.run)]
+        if self._sparkplug is not None and self._sparkplug is not publisher:
+            publishing.append(self._keep_alive("sparkplug", self._sparkplug.run))
         reporting = [self._keep_alive("status", reporter.run)]
         if self._watch is not None:
             reporting.append(self._keep_alive("settings", self._watch.run))
@@ -163,32 +166,10 @@ class Agent:
                 await publisher.drain(DRAIN_S_MAX)
                 await publisher.release_receipted()
             await reporter.say_goodbye()
-            await end_tasks([publishing])
+            if self._sparkplug is not None:
+                await self._sparkplug.drain(DRAIN_S_MAX)
+            await end_tasks(publishing)
             log.info("edge_stopped", gateway=self._settings.gateway)
-
-    def _make_carriers(self, outbox: OutboxThread, totals: OutboxTotals) -> tuple[Publisher, Flusher]:
-        """Return what carries values from the collector to the outbox, and from there to the broker."""
-        limits = SendingLimits(receipt_timeout_s=self._settings.receipt_timeout_s)
-        news = LinkNews(
-            lambda: describe_room(outbox.waiting_bytes, outbox.bytes_max, flusher.bytes_per_s),
-            lambda: flusher.bytes_per_s > 0,
-        )
-        publisher = Publisher(
-            self._settings.gateway,
-            self._topics,
-            outbox,
-            Sending(totals.waiting, limits),
-            news=news,
-            make_link=self._make_link,
-        )
-
-        def take_put(put: Put) -> None:
-            publisher.take_put(put)
-            news.tell_put()
-
-        flush_s = self._settings.outbox.flush_s
-        flusher = Flusher(self._collector, outbox, flush_s, take_put, self._progress)
-        return publisher, flusher
 
     @asynccontextmanager
     async def _watched(self, health: Health) -> AsyncIterator[None]:
@@ -243,23 +224,6 @@ class Agent:
                 pause_s = RESTART_S_MIN
             await asyncio.sleep(pause_s)
             pause_s = min(RESTART_S_MAX, 2 * pause_s)
-
-    def _make_link(
-        self,
-        on_message: Callable[[LinkMessage], None],
-        on_state: Callable[[LinkState], None],
-        on_delivered: Callable[[int, int], None],
-    ) -> Link:
-        gateway = self._settings.gateway
-        return Link(
-            self._settings.broker,
-            f"forewarn-edge-{gateway}",
-            on_message=on_message,
-            on_state=on_state,
-            on_delivered=on_delivered,
-            subscriptions=[self._topics.receipt(gateway)],
-            will=Will(self._topics.status(gateway), make_will(gateway)),
-        )
 
 
 async def run_until_signal(agent: Agent) -> None:

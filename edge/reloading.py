@@ -95,7 +95,8 @@ class SettingsWatch:
 def _load(file: Path) -> EdgeSettings:
     settings = load_settings(file, EdgeSettings)
     read_secrets(settings)
-    check_credentials(settings.broker)
+    for broker in settings.brokers:
+        check_credentials(broker)
     return settings
 
 

@@ -88,6 +88,14 @@ class EdgeSettings(Settings):
         AfterValidator(_check_unique),
     ]
 
+    @property
+    def brokers(self) -> list[BrokerSettings]:
+        """The brokers that this gateway connects to."""
+        if self.publish == "forewarn":
+            return [self.broker]
+        own = [self.broker] if self.sparkplug.custody == "cloud" or self.sparkplug.broker is None else []
+        return own + ([self.sparkplug.broker] if self.sparkplug.broker is not None else [])
+
     @field_validator("machines")
     @classmethod
     def _have_names_for_sparkplug(

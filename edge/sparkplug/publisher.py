@@ -13,8 +13,11 @@ from edge.publishing.publisher import LinkDied
 from edge.sparkplug.forwarding import FETCH_BATCHES_MAX, FETCH_BYTES_MAX
 from edge.sparkplug.hold import Keep, MemoryHold
 from edge.sparkplug.names import state_topic
+from edge.sparkplug.news import PROMISES
 from edge.sparkplug.node import EdgeNode
 from edge.sparkplug.session import MQTT_BYTES_MAX, Machines, Message
+from edge.sparkplug.settings import Custody
+from edge.sparkplug.vitals import SparkplugVitals
 from models.link import Link, LinkDown, LinkMessage, LinkState
 from models.telemetry import SequenceRanges
 
@@ -64,6 +67,7 @@ class SparkplugPublisher:
         self.fresh = asyncio.Event()
         """Never set: these hosts are not told a status of Forewarn's."""
         self._make_link = make_link
+        self._custody: Custody = "cloud" if isinstance(keep, MemoryHold) else "broker"
         self._link: Link | None = None
         self._loop = asyncio.get_running_loop()
         self._moved = asyncio.Event()
@@ -90,6 +94,23 @@ class SparkplugPublisher:
     def set_machines(self, machines: Machines) -> None:
         """Take on other machines or tags."""
         self.node.set_machines(machines, self._loop.time())
+
+    def look(self) -> SparkplugVitals:
+        """Return how it fares now."""
+        node, host = self.node, self.node.host
+        return SparkplugVitals(
+            custody=self._custody,
+            promise=PROMISES[self._custody],
+            broker_connected=self.connected.is_set(),
+            is_born=node.session.is_born,
+            host_id="" if host is None else host.host_id,
+            host_state="unknown" if host is None else host.state,
+            batches_waiting=node.forwarding.waiting_total,
+            values_dropped_total=self.keep.values_dropped_total if isinstance(self.keep, MemoryHold) else 0,
+            values_merged_total=node.session.merged_total,
+            births_total=node.births_total,
+            commands_rejected_total=node.commands_rejected_total,
+        )
 
     async def drain(self, timeout_s: float) -> None:
         """Return when the broker has read all that was sent, at latest after `timeout_s`."""

@@ -229,7 +229,10 @@ class NodeSession:
         return seq
 
 
-def make_death(names: NodeNames, bdseq: int, now_ms: int) -> Message:
-    """Return the NDEATH with `bdseq`, as the will or in farewell; it alone has no sequence number."""
+def make_death(names: NodeNames, bdseq: int, now_ms: int | None) -> Message:
+    """Return the NDEATH with `bdseq`; it alone has no sequence number.
+
+    As a will it says no time (None): nobody knows yet when it will be published.
+    """
     metric = Metric(BDSEQ, None, now_ms, INT64, bdseq)
     return Message(names.topic("NDEATH"), encode_payload(Payload(now_ms, [metric])))

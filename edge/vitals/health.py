@@ -12,7 +12,8 @@ from edge.polling.collector import Collector
 from edge.polling.flusher import Flusher
 from edge.polling.machine_states import MachineStates
 from edge.polling.progress import Progress
-from edge.publishing.publisher import Publisher
+from edge.publishing.carrier import Carrier
+from edge.sparkplug.vitals import SparkplugVitals
 from edge.vitals.systemd import ServiceNotices
 from edge.vitals.vitals import Vitals, describe_vitals
 
@@ -33,9 +34,10 @@ class Health:
         *,
         collector: Collector,
         flusher: Flusher,
-        publisher: Publisher,
+        publisher: Carrier,
         progress: Progress,
         read_clock: Callable[[], bool | None],
+        look_at_sparkplug: Callable[[], SparkplugVitals] | None = None,
     ) -> None:
         self._gateway = gateway
         self._outbox = outbox
@@ -45,6 +47,7 @@ class Health:
         self._publisher = publisher
         self._progress = progress
         self._read_clock = read_clock
+        self._look_at_sparkplug = look_at_sparkplug
         self._version = version("forewarn")
         self._totals = OutboxTotals(
             epoch="",
@@ -82,6 +85,7 @@ class Health:
             clock_held=self._flusher.clock.values_waiting,
             clock_unknown_total=self._flusher.clock.unknown_total,
             clock_restamped_total=self._collector.keeper.values_restamped_total,
+            sparkplug=self._look_at_sparkplug() if self._look_at_sparkplug is not None else None,
         )
 
     async def watch(self, notices: ServiceNotices) -> None:

@@ -12,7 +12,7 @@ from edge.outbox.thread import OutboxThread
 from edge.polling.clock import CLOCK_MEND, is_clock_synchronised
 from edge.polling.flusher import Flusher
 from edge.polling.machine_states import MachineStates
-from edge.publishing.publisher import Publisher
+from edge.publishing.carrier import Carrier
 from edge.vitals.vitals import count_room
 from models.link import LinkDown
 from models.telemetry import Status, encode_status
@@ -35,7 +35,7 @@ class StatusReporter:
         gateway: str,
         outbox: OutboxThread,
         states: MachineStates,
-        publisher: Publisher,
+        publisher: Carrier,
         flusher: Flusher,
     ) -> None:
         self.clock_synchronised: bool | None = None

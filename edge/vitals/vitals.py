@@ -6,6 +6,12 @@ import msgspec
 
 from edge.outbox.outbox import OutboxTotals
 from edge.outbox.words import describe_room
+from edge.sparkplug.vitals import (
+    SparkplugVitals,
+    list_sparkplug_metrics,
+    list_sparkplug_problems,
+    render_sparkplug,
+)
 from edge.vitals.exposition import Metric
 from models.telemetry import MachineStatus
 
@@ -41,6 +47,7 @@ class Vitals(msgspec.Struct, frozen=True):
     clock_held: int = 0
     clock_restamped_total: int = 0
     clock_unknown_total: int = 0
+    sparkplug: SparkplugVitals | None = None
 
     @property
     def room_s(self) -> float | None:
@@ -63,6 +70,8 @@ def describe_problems(vitals: Vitals) -> list[str]:
     problems = [line for line in (vitals.standstill, vitals.outbox_trouble) if line]
     if not vitals.broker_connected:
         problems.append("no connection to the broker: values wait in the outbox")
+    if vitals.sparkplug is not None:
+        problems += list_sparkplug_problems(vitals.sparkplug)
     problems += [
         f"{machine.machine}: {machine.reason or machine.state}"
         for machine in vitals.machines
@@ -93,6 +102,7 @@ def render_health(vitals: Vitals) -> tuple[bool, dict[str, Any]]:
             "bytes_max": vitals.outbox_bytes_max,
             "room_s": None if room_s is None else round(room_s),
         },
+        **({"sparkplug": render_sparkplug(vitals.sparkplug)} if vitals.sparkplug is not None else {}),
     }
 
 
@@ -109,7 +119,8 @@ def describe_vitals(vitals: Vitals) -> str:
 
 def list_metrics(vitals: Vitals) -> list[Metric]:
     """Return the vitals as metrics."""
-    return [*_list_of_gateway(vitals), *_list_of_machines(vitals)]
+    sparkplug = list_sparkplug_metrics(vitals.sparkplug) if vitals.sparkplug is not None else []
+    return [*_list_of_gateway(vitals), *sparkplug, *_list_of_machines(vitals)]
 
 
 def _list_of_gateway(vitals: Vitals) -> list[Metric]:

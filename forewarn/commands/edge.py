@@ -58,7 +58,8 @@ def check(file: SettingsFile) -> None:
     from models.link import check_credentials
 
     settings = _load(file)
-    check_credentials(settings.broker)
+    for broker in settings.brokers:
+        check_credentials(broker)
     typer.echo(describe_settings(settings))
     if warning := describe_clock(synchronised=is_clock_synchronised()):
         typer.echo(warning)
