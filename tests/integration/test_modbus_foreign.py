@@ -1,11 +1,7 @@
 """The Modbus driver against a server that neither we nor pymodbus wrote: libmodbus, over TCP and serial."""
 
-import os
 import re
-import select
 import subprocess
-import threading
-import tty
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,25 +11,16 @@ import pytest
 from edge.drivers.modbus.driver import ModbusDriver
 from edge.drivers.modbus.settings import ModbusMachineSettings
 from models.telemetry import Frame, quality
+from tests.integration.modbus_peers import SerialLine, compile_libmodbus
 from tests.servers import Server, find_free_port, find_program
 
-SOURCE = Path(__file__).with_name("libmodbus_server.c")
 ORDERS = {"ABCD": 150, "CDAB": 152, "BADC": 154, "DCBA": 156}
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The server, compiled."""
-    compiler, built = find_program("gcc"), tmp_path_factory.mktemp("libmodbus") / "libmodbus_server"
-    flags = ["-Wall", "-Werror", "-I/usr/include/modbus", "-o", str(built), str(SOURCE), "-lmodbus"]
-    told = subprocess.run([compiler, *flags], capture_output=True, text=True, check=False)
-    if told.returncode and "modbus.h: No such file" in told.stderr:
-        message = "libmodbus-dev is not installed: make services"
-        if os.environ.get("FOREWARN_REQUIRE_SERVICES") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
-    assert told.returncode == 0, told.stderr
-    return built
+    return compile_libmodbus("libmodbus_server", tmp_path_factory.mktemp("libmodbus"))
 
 
 @pytest.fixture
@@ -44,34 +31,6 @@ def server(program: Path, tmp_path: Path) -> Iterator[Server]:
     server.start()
     yield server
     server.stop()
-
-
-class SerialLine:
-    """Two serial ports with a cable between them: what is written into one is read from the other."""
-
-    def __init__(self) -> None:
-        self._files: list[int] = []
-        self.devices: list[str] = []
-        for _ in range(2):
-            ours, theirs = os.openpty()
-            tty.setraw(theirs)
-            self._files += [ours, theirs]
-            self.devices.append(os.ttyname(theirs))
-        self._ended = threading.Event()
-        self._cable = threading.Thread(target=self._pass_on)
-        self._cable.start()
-
-    def _pass_on(self) -> None:
-        left, _, right, _ = self._files
-        while not self._ended.is_set():
-            for end in select.select([left, right], [], [], 0.05)[0]:
-                os.write(left if end == right else right, os.read(end, 512))
-
-    def close(self) -> None:
-        self._ended.set()
-        self._cable.join()
-        for file in self._files:
-            os.close(file)
 
 
 def build(tags: list[dict[str, Any]], **line: Any) -> ModbusDriver:

@@ -141,13 +141,16 @@ class ModbusDriver:
     def _settle(self, *, probing: bool) -> None:
         """After a round: set the time of the next try; say once what is refused, and what answers again."""
         now_s, before = monotonic(), self._refused_before
+        if not self._refused and not before:
+            return
         if not self._refused:
             self._probes.reset()
         elif probing:
             self._probes.back_off(now_s)
         else:
             self._probes.begin(now_s)
-        fresh = [value for value in self._wanted if value.name in self._refused.keys() - before.keys()]
+        refused_now = self._refused.keys() - before.keys()
+        fresh = [value for value in self._wanted if value.name in refused_now]
         if fresh:
             code = self._refused[fresh[0].name]
             reason = explain_refusal(fresh[0], self.unit_id, code)

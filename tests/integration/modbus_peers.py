@@ -1,0 +1,66 @@
+"""Modbus servers that were not written here: libmodbus, compiled, and npm's, run by node."""
+
+import os
+import select
+import subprocess
+import threading
+import tty
+from pathlib import Path
+
+import pytest
+
+from tests.servers import Server, find_peer, find_program
+
+HERE = Path(__file__).parent
+
+
+def compile_libmodbus(name: str, folder: Path) -> Path:
+    """Return the program made of NAME.c and libmodbus; skip the test without it, or fail where required."""
+    compiler, built = find_program("gcc"), folder / name
+    source = HERE / f"{name}.c"
+    flags = ["-O2", "-Wall", "-Werror", "-I/usr/include/modbus", "-o", str(built), str(source), "-lmodbus"]
+    told = subprocess.run([compiler, *flags], capture_output=True, text=True, check=False)
+    if told.returncode and "modbus.h: No such file" in told.stderr:
+        message = "libmodbus-dev is not installed: make services"
+        if os.environ.get("FOREWARN_REQUIRE_SERVICES") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    assert told.returncode == 0, told.stderr
+    return built
+
+
+class NodeServer(Server):
+    """tests/peers/SCRIPT.js on a port of 127.0.0.1, with npm's `package`."""
+
+    def __init__(self, package: str, script: str, port: int, folder: Path) -> None:
+        peers = find_peer(package)
+        super().__init__([find_program("node"), str(peers / f"{script}.js"), str(port)], port, folder)
+
+
+class SerialLine:
+    """Two serial ports with a cable between them: what is written into one is read from the other."""
+
+    def __init__(self) -> None:
+        self._files: list[int] = []
+        self.devices: list[str] = []
+        for _ in range(2):
+            ours, theirs = os.openpty()
+            tty.setraw(theirs)
+            self._files += [ours, theirs]
+            self.devices.append(os.ttyname(theirs))
+        self._ended = threading.Event()
+        self._cable = threading.Thread(target=self._pass_on)
+        self._cable.start()
+
+    def _pass_on(self) -> None:
+        left, _, right, _ = self._files
+        while not self._ended.is_set():
+            for end in select.select([left, right], [], [], 0.05)[0]:
+                os.write(left if end == right else right, os.read(end, 512))
+
+    def close(self) -> None:
+        """Pull the cable out."""
+        self._ended.set()
+        self._cable.join()
+        for file in self._files:
+            os.close(file)
