@@ -1,7 +1,7 @@
 """The shelf of stores: what every store promises, and the list of them."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -71,6 +71,13 @@ class StoredMachine(msgspec.Struct, frozen=True):
     last_ns: int
 
 
+class StoreFindings(msgspec.Struct, frozen=True):
+    """What a look through a whole store found, for a person."""
+
+    lines: list[str]
+    damaged: bool = False
+
+
 class StoreWriter(Protocol):
     """Commits blocks. (measurement, machine, tag, timestamp) identifies a value: a repeat overwrites."""
 
@@ -79,6 +86,17 @@ class StoreWriter(Protocol):
 
     def close(self) -> None:
         """Let go of files and connections."""
+
+
+@runtime_checkable
+class NeedsUpkeep(Protocol):
+    """A writer with work of its own beside the writes; some runner calls `tidy` again and again."""
+
+    def tidy(self, now_ns: int) -> bool:
+        """Merge or delete by age one bounded piece; return whether more is due now.
+
+        Blocks; writes of other threads go on meanwhile. Raises `StoreUnavailable`.
+        """
 
 
 class StoreReader(Protocol):

@@ -10,7 +10,7 @@ from cloud.stores import Table
 from cloud.stores.lines import tag_name
 from models.telemetry import MachinePath
 
-Cell = int | float | str | None
+Cell = int | float | str | bool | None
 
 
 class AnswerRejected(ValueError):
@@ -21,8 +21,9 @@ class Series(msgspec.Struct, frozen=True):
     """One table of an answer: `values` are rows, the first column is the time in nanoseconds."""
 
     columns: list[str]
-    values: list[list[Cell]]
+    values: list[list[Cell]] = []
     tags: dict[str, str] = {}
+    name: str = ""
 
 
 class _Result(msgspec.Struct, frozen=True):

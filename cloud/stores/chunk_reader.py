@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cloud.stores import Measurement, StoredMachine, StoreUnavailable, Table
 from cloud.stores.chunk_file import explain_errors, open_for_reading
-from cloud.stores.columns import ChunkDamaged, Group, decode_chunk
+from cloud.stores.columns import ChunkDamaged, Group, cut_group, decode_chunk
 from cloud.stores.compaction import LEVELS
 from cloud.stores.merging import merge_groups, spread_codes
 from models.telemetry import MachinePath
@@ -61,7 +61,7 @@ class EmbeddedReader:
                     f"{say_instant(last_ns)} "
                     f"is damaged ({error}): restore the file from a backup, or read around this span"
                 ) from error
-        cut = [part for group in groups if (part := _cut(group, start_ns, end_ns)) is not None]
+        cut = [part for group in groups if (part := cut_group(group, start_ns, end_ns)) is not None]
         return _tabulate(merge_groups(cut), names, tags)
 
     def list_machines(self) -> list[StoredMachine]:
@@ -73,7 +73,8 @@ class EmbeddedReader:
             tags: dict[int, list[str]] = {}
             with _snapshot(connection):
                 series = connection.execute(
-                    "SELECT id, machine, first_ns, last_ns FROM series WHERE measurement = 'telemetry'"
+                    "SELECT id, machine, first_ns, last_ns FROM series "
+                    "WHERE measurement = 'telemetry' AND first_ns <= last_ns"
                 ).fetchall()
                 for number, name in connection.execute("SELECT series, name FROM tag ORDER BY series, name"):
                     tags.setdefault(number, []).append(name)
@@ -122,22 +123,6 @@ def _snapshot(connection: sqlite3.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def _cut(group: Group, start_ns: int, end_ns: int) -> Group | None:
-    """Return the rows of the group inside the span, None without any."""
-    first, last = np.searchsorted(group.timestamps, (start_ns, end_ns))
-    if first == last:
-        return None
-    if first == 0 and last == len(group.timestamps):
-        return group
-    codes = group.codes[(group.codes[:, 1] >= first) & (group.codes[:, 1] < last)]
-    return Group(
-        group.timestamps[first:last],
-        group.tags,
-        group.columns[:, first:last],
-        codes - np.array([0, first, 0], np.uint32),
-    )
 
 
 def _tabulate(groups: Sequence[Group], names: dict[int, str], tags: Sequence[str] | None) -> Table:

@@ -201,6 +201,22 @@ def choose_codes(codes: NDArray[np.uint32], keep: Sequence[int]) -> NDArray[np.u
     return kept
 
 
+def cut_group(group: Group, start_ns: int, end_ns: int) -> Group | None:
+    """Return the rows of the group inside the span, None without any."""
+    first, last = np.searchsorted(group.timestamps, (start_ns, end_ns))
+    if first == last:
+        return None
+    if first == 0 and last == len(group.timestamps):
+        return group
+    codes = group.codes[(group.codes[:, 1] >= first) & (group.codes[:, 1] < last)]
+    return Group(
+        group.timestamps[first:last],
+        group.tags,
+        group.columns[:, first:last],
+        codes - np.array([0, first, 0], np.uint32),
+    )
+
+
 def _read_packed(payload: bytes, wanted: frozenset[int] | None) -> Iterator[Group]:
     at = 0
     while at < len(payload):

@@ -2,19 +2,28 @@
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 from typing import Literal
 
-from cloud.stores import Block, Rejection, StoreReader, StoreWriter
+from pydantic import Field
+
+from cloud.stores import Block, Rejection, StoreFindings, StoreReader, StoreWriter
+from cloud.stores.chunk_check import check_file
 from cloud.stores.chunk_file import explain_errors, open_for_writing
 from cloud.stores.chunk_reader import EmbeddedReader
 from cloud.stores.columns import encode_frames, encode_groups, group_frames
-from cloud.stores.compaction import LEVEL_LARGE, Compaction, level_of
+from cloud.stores.compaction import LEVEL_LARGE, Compaction, level_of, merge_run
 from cloud.stores.readings import check_shapes, join_frames
+from cloud.stores.retention import delete_before
 from models.settings import ConfigPath, Settings
 from models.telemetry import Frame, MachinePath
+from models.words import say_bytes
 
+DAY_NS = 86_400_000_000_000
+DELETE_INTERVAL_NS = 600_000_000_000
+INLINE_RUNS_MIN = 4
 COMPACTION_BUDGET_S = 0.02
 PLAIN_VALUES_MAX = 2_048
 """A block up to this size is stored plain: its compression is left to the merge with its neighbours."""
@@ -25,14 +34,36 @@ class EmbeddedStoreSettings(Settings):
 
     kind: Literal["embedded"]
     path: ConfigPath
+    retention_days: int | None = Field(default=None, ge=1)
 
     def build_writer(self) -> StoreWriter:
         """Return the writer; it opens the file at its first write."""
-        return EmbeddedWriter(self.path)
+        return EmbeddedWriter(self.path, self.retention_days)
 
     def build_reader(self) -> StoreReader:
         """Return a reader; without a file there is nothing stored."""
         return EmbeddedReader(self.path)
+
+    def set_up(self) -> list[str]:
+        """Make the file where it is missing, return what was done; raise `StoreUnavailable`."""
+        there = self.path.exists()
+        with explain_errors(self.path):
+            open_for_writing(self.path).close()
+        kept = f"{self.retention_days} days" if self.retention_days else "for ever"
+        return [f"{self.path} {'was there' if there else 'is made'}; it keeps values {kept}"]
+
+    def recompute(self, _start_ns: int, _end_ns: int) -> list[str]:
+        """Say that there is nothing to compute."""
+        return ["the embedded store has no roll-ups: it is fast enough without"]
+
+    def check(self) -> StoreFindings:
+        """Look at every page and every chunk; raise `StoreUnavailable` when the file cannot be opened."""
+        return check_file(self.path)
+
+    def describe(self) -> str:
+        """Return what the store is, for a person."""
+        size = say_bytes(self.path.stat().st_size) if self.path.exists() else "not there yet"
+        return f"embedded store {self.path}, {size}"
 
 
 class _Series:
@@ -51,11 +82,14 @@ class _Series:
 class EmbeddedWriter:
     """Appends each block as one chunk, all blocks of a write in one transaction, synced before it returns.
 
-    May be called from several threads. Merges small chunks on the way, `COMPACTION_BUDGET_S` a call.
+    May be called from several threads. Small chunks are merged by `tidy`; where nobody calls it, on the way,
+    `COMPACTION_BUDGET_S` a write.
     """
 
-    def __init__(self, path: ConfigPath) -> None:
+    def __init__(self, path: ConfigPath, retention_days: int | None = None) -> None:
         self._path = path
+        self._retention_days = retention_days
+        self._delete_due_ns = 0
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._series: dict[tuple[str, MachinePath], _Series] = {}
@@ -63,19 +97,22 @@ class EmbeddedWriter:
 
     def write(self, blocks: Sequence[Block]) -> list[Rejection]:
         """Return once everything not listed as rejected is on disk; raise `StoreUnavailable`."""
-        with self._lock, explain_errors(self._path):
-            connection = self._open()
-            committed = False
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-                rejections = self._append(connection, blocks)
-                self._compact(connection)
-                connection.execute("COMMIT")
-                committed = True
-            finally:
-                if not committed:
-                    self._forget(connection)
-            return rejections
+        with self._lock, explain_errors(self._path), self._transaction() as connection:
+            rejections = self._append(connection, blocks)
+            self._compact(connection)
+        return rejections
+
+    def tidy(self, now_ns: int) -> bool:
+        """Merge one run of small chunks, or delete what is too old; return whether more is due now."""
+        if self._connection is None and not self._path.exists():
+            return False
+        if self._merge_next():
+            return True
+        if self._retention_days is None or now_ns < self._delete_due_ns:
+            return False
+        more = self._delete_old(now_ns - self._retention_days * DAY_NS)
+        self._delete_due_ns = now_ns if more else now_ns + DELETE_INTERVAL_NS
+        return more
 
     def close(self) -> None:
         """Close the file; what was written is in it."""
@@ -90,6 +127,20 @@ class EmbeddedWriter:
             self._connection = open_for_writing(self._path)
             self._compaction.load(self._connection)
         return self._connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Run the body as one transaction; the caller holds the lock."""
+        connection = self._open()
+        committed = False
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+            committed = True
+        finally:
+            if not committed:
+                self._forget(connection)
 
     def _forget(self, connection: sqlite3.Connection) -> None:
         """After a write that broke off: closing rolls back, and what memory says of it is not true."""
@@ -142,12 +193,32 @@ class EmbeddedWriter:
         return series
 
     def _compact(self, connection: sqlite3.Connection) -> None:
+        """Merge what has piled up where nobody calls `tidy`."""
         begun = perf_counter()
         while perf_counter() - begun < COMPACTION_BUDGET_S:
-            due = self._compaction.find_due()
-            if due is None:
+            run = self._compaction.find_run(connection, INLINE_RUNS_MIN)
+            if run is None:
                 return
-            self._compaction.merge_run(connection, *due)
+            self._compaction.replace(connection, run, merge_run(run))
+
+    def _merge_next(self) -> bool:
+        """Merge the next run that waits, beside the writes; return whether there was one."""
+        with self._lock, explain_errors(self._path):
+            run = self._compaction.find_run(self._open())
+        if run is None:
+            return False
+        merged = merge_run(run)
+        with self._lock, explain_errors(self._path), self._transaction() as connection:
+            self._compaction.replace(connection, run, merged)
+        return True
+
+    def _delete_old(self, before_ns: int) -> bool:
+        with self._lock, explain_errors(self._path), self._transaction() as connection:
+            gone = delete_before(connection, before_ns)
+            if gone.chunks:
+                self._series.clear()  # their beginnings have changed
+                self._compaction.load(connection)
+        return gone.more
 
 
 def _encode(frames: Sequence[Frame], tags: dict[str, int], count: int) -> bytes:
@@ -166,6 +237,11 @@ def _load_series(connection: sqlite3.Connection, block: Block, instant_ns: int) 
         "SELECT id, first_ns, last_ns FROM series WHERE measurement = ? AND machine = ?",
         (block.measurement, machine),
     ).fetchone()
+    if first_ns > last_ns:  # everything in it was deleted by age
+        first_ns = last_ns = instant_ns
+        connection.execute(
+            "UPDATE series SET first_ns = ?, last_ns = ? WHERE id = ?", (first_ns, last_ns, number)
+        )
     tags = dict(connection.execute("SELECT name, number FROM tag WHERE series = ?", (number,)))
     return _Series(number, first_ns, last_ns, tags)
 

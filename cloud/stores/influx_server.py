@@ -118,12 +118,25 @@ class InfluxServer:
         except answers.AnswerRejected as error:
             raise StoreUnavailable(f"{self.name}: {_shorten(error)}") from error
 
-    def call(self, method: str, path: str, parameters: dict[str, str] | None = None, body: Any = None) -> Any:
-        """Return the JSON that the server's own API answers to a JSON `body`; raise `StoreUnavailable`."""
+    def call(
+        self,
+        method: str,
+        path: str,
+        parameters: dict[str, str] | None = None,
+        body: Any = None,
+        *,
+        decode: bool = True,
+    ) -> Any:
+        """Return the JSON that the server's own API answers to a JSON `body` (`decode`: whether it is JSON).
+
+        A question for something that is not there is answered with nothing. Raises `StoreUnavailable`.
+        """
         try:
             answer = self._request(method, path, parameters, {"Content-Type": "application/json"}, body)
-            return msgspec.json.decode(answer.data) if answer.data else {}
+            return msgspec.json.decode(answer.data) if answer.data and decode else {}
         except ApiException as error:
+            if error.status == 404 and method == "GET":
+                return {}
             raise self._explain(error) from error
         except HTTPError as error:
             raise StoreUnavailable(self._explain_silence(error)) from error

@@ -1,6 +1,7 @@
 """The store in InfluxDB (1.x, 2.x, 3.x): synchronous writes of ready-made lines, reads in InfluxQL."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from math import inf
 from typing import Literal
 from urllib.parse import urlsplit
@@ -13,15 +14,18 @@ from cloud.stores import (
     Measurement,
     Rejection,
     StoredMachine,
+    StoreFindings,
     StoreReader,
     StoreWriter,
     Table,
     answers,
+    influx_setup,
     influxql,
 )
 from cloud.stores.influx_server import InfluxServer
 from cloud.stores.lines import MISSING, QUALITY, encode_block, name_codes
 from cloud.stores.refusals import Part, store_rest
+from cloud.stores.rollups import Step
 from models.settings import Secret, Settings
 from models.telemetry import MachinePath
 
@@ -40,6 +44,8 @@ class InfluxdbStoreSettings(Settings):
     token: Secret | None = None
     timeout_s: float = Field(default=10.0, gt=0, le=300)
     gzip_bytes_min: int | None = Field(default=None, ge=0)
+    retention_days: int | None = Field(default=None, ge=1)
+    rollups: list[Step] = ["1m", "1h"]
 
     @property
     def address(self) -> str:
@@ -60,6 +66,34 @@ class InfluxdbStoreSettings(Settings):
     def build_reader(self) -> StoreReader:
         """Return a reader; it connects at its first question."""
         return InfluxdbReader(self)
+
+    def set_up(self) -> list[str]:
+        """Make what is missing in the server, return what was done; raise `StoreUnavailable`."""
+        with closing(InfluxServer(self)) as server:
+            return influx_setup.set_up(server, self)
+
+    def recompute(self, start_ns: int, end_ns: int) -> list[str]:
+        """Compute the roll-ups of a span anew, return what was done; raise `StoreUnavailable`."""
+        with closing(InfluxServer(self)) as server:
+            return influx_setup.recompute(server, self, start_ns, end_ns)
+
+    def check(self) -> StoreFindings:
+        """Return which server answers and what it has of us; raise `StoreUnavailable`."""
+        with closing(InfluxdbReader(self)) as reader:
+            machines = reader.list_machines()
+            tags = sum(len(one.tags) for one in machines)
+            return StoreFindings(
+                [
+                    self.describe(),
+                    f"bucket {self.bucket} answers: {len(machines)} machines with {tags:,} tags",
+                    "its files are the server's: `influxd inspect` looks through them",
+                ]
+            )
+
+    def describe(self) -> str:
+        """Return which server answers, for a person; raise `StoreUnavailable`."""
+        with closing(InfluxServer(self)) as server:
+            return influx_setup.describe(server, server.find_version())
 
 
 class InfluxdbWriter:

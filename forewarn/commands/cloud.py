@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forewarn.commands import import_csv, train
+from forewarn.commands import cloud_store, import_csv, train
 
 if TYPE_CHECKING:
     from cloud.settings import CloudSettings
@@ -14,6 +14,8 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 letters_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(letters_app, name="dead-letters")
 app.command("train")(train.train)
+app.command("setup-store")(cloud_store.setup_store)
+app.command("check-store")(cloud_store.check_store)
 app.command("import")(import_csv.import_csv)
 app.command("export")(import_csv.export_csv)
 

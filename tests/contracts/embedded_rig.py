@@ -4,6 +4,7 @@ from pathlib import Path
 
 from cloud.stores import Table
 from cloud.stores.chunk_reader import EmbeddedReader
+from cloud.stores.embedded import EmbeddedWriter
 from models.telemetry import Frame, MachinePath
 
 ROOT = Path(__file__).parent.parent.parent
@@ -18,6 +19,14 @@ def make_frame(first: int, rows: int, tags: str = "ab") -> Frame:
     """Return rows from the instant `first` on, in seconds after START."""
     times = [START + (first + row) * SECOND for row in range(rows)]
     return Frame(times, {tag: [(first + row) / 10 for row in range(rows)] for tag in tags})
+
+
+def tidy_up(writer: EmbeddedWriter, now_ns: int = START) -> int:
+    """Tidy until nothing is due; return how many pieces of work that took."""
+    pieces = 0
+    while writer.tidy(now_ns):
+        pieces += 1
+    return pieces
 
 
 def read_all(path: Path, machine: MachinePath = PUMP) -> Table:
