@@ -1,5 +1,7 @@
 """What every store on the shelf promises, checked with each of them."""
 
+import os
+import secrets
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 
 from cloud.stores import Block, StoreReader, StoreWriter, Table
 from cloud.stores.embedded import EmbeddedStoreSettings
+from cloud.stores.influxdb import InfluxdbStoreSettings
 from models.telemetry import Frame, MachinePath, quality
 from tests.integration.influx_front import InfluxServer
 
@@ -48,13 +51,42 @@ def influx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InfluxServer]:
     server.close()
 
 
-@pytest.fixture(params=["embedded", "influxdb"])
+def reach_real_server() -> dict[str, str]:
+    """Return where a real InfluxDB 2 or 3 is, from the environment; skip the test without one."""
+    names = {"url": "FOREWARN_INFLUX_URL", "org": "FOREWARN_INFLUX_ORG", "token": "FOREWARN_INFLUX_TOKEN"}
+    found = {key: os.environ.get(name, "") for key, name in names.items()}
+    if not all(found.values()):
+        pytest.skip(f"no InfluxDB 2 is said: set {', '.join(names.values())}")
+    return found
+
+
+def make_real_settings() -> InfluxdbStoreSettings:
+    """Return settings for a new bucket of a real InfluxDB, made by our own set-up."""
+    where = reach_real_server() | {"token": {"env": "FOREWARN_INFLUX_TOKEN"}}
+    bucket = f"forewarn-test-{secrets.token_hex(6)}"
+    facts = {"kind": "influxdb", "bucket": bucket, "timeout_s": 30}
+    settings = InfluxdbStoreSettings.model_validate(where | facts)
+    assert len(settings.set_up()) > 1
+    assert settings.set_up()[1:] == ["all was there"]
+    return settings
+
+
+@pytest.fixture(params=["embedded", "influxdb", "influxdb 1", "influxdb real"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[StoreWriter, StoreReader]]:
-    """An empty store of each kind: its writer and its reader."""
+    """An empty store of each kind: its writer and its reader.
+
+    `influxdb` is Debian's 1.6 behind a front with the write API of version 2, `influxdb 1` the same without
+    it, `influxdb real` whatever the environment names.
+    """
     if request.param == "embedded":
         settings = EmbeddedStoreSettings(kind="embedded", path=tmp_path / "plant" / "store.sqlite")
+    elif request.param == "influxdb real":
+        settings = make_real_settings()
     else:
-        settings = request.getfixturevalue("influx").make_settings(f"bucket-{next(buckets)}")
+        server, bucket = request.getfixturevalue("influx"), f"bucket-{next(buckets)}"
+        settings = server.make_settings(bucket)
+        if request.param == "influxdb 1":
+            settings = server.native_settings(bucket)
     writer, reader = settings.build_writer(), settings.build_reader()
     yield writer, reader
     writer.close()

@@ -178,6 +178,12 @@ class InfluxServer:
             }
         )
 
+    def native_settings(self, bucket: str, **more: object) -> InfluxdbStoreSettings:
+        """Return settings that lead to the database itself, past the front: version 1 and nothing else."""
+        url = f"http://127.0.0.1:{self.database.port}"
+        facts = {"kind": "influxdb", "url": url, "org": "plant", "bucket": bucket}
+        return InfluxdbStoreSettings.model_validate(facts | more)
+
     def close(self) -> None:
         """Stop both."""
         self.front.close()
