@@ -95,8 +95,7 @@ def encode_rows(
             pieces += _encode_odd(frame, stamps, tag, keys[tag], is_historical)
     if len(blocks) == 1 and not pieces:
         return EncodedRows(_cut(blocks[0], bytes_max), merged)
-    for block in blocks:
-        pieces += _list_pieces(block, bytes_max)
+    pieces = [piece for block in blocks for piece in _list_pieces(block, bytes_max)] + pieces
     pieces.sort(key=lambda piece: piece[0])
     return EncodedRows(_join(pieces, bytes_max), merged)
 

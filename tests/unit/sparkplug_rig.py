@@ -5,12 +5,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from edge.outbox.outbox import StoredBatch
 from edge.sparkplug.decoding import decode_payload
 from edge.sparkplug.devices import DeviceTag
 from edge.sparkplug.names import NodeNames
 from edge.sparkplug.payload import Payload
 from edge.sparkplug.session import Message, NodeSession
-from models.telemetry import Frame, MachinePath, Value
+from models.telemetry import Batch, Frame, MachinePath, Value, encode_batch
 
 PUMP = MachinePath.parse("riverside/hall-1/water/pump-7")
 MOTOR = MachinePath.parse("riverside/hall-1/water/motor-3")
@@ -34,6 +35,24 @@ def make_frame(columns: dict[str, list[Value]], quality: dict[str, dict[int, int
     """Return rows a second apart, the first at NOW_MS."""
     rows = len(next(iter(columns.values())))
     return Frame([(NOW_MS + 1000 * row) * 1_000_000 for row in range(rows)], columns, quality or {})
+
+
+PUMP_ID = "hall-1:water:pump-7"
+PUMP_FRAME = make_frame({"bearing_temperature": [61.5, 61.6], "running": [1.0, 0.0]})
+
+
+def born_session() -> NodeSession:
+    """Return a session whose node and pump are born."""
+    session = make_session()
+    session.observe(PUMP, [PUMP_FRAME])
+    session.birth([PUMP], NODE_VALUES, NOW_MS)
+    return session
+
+
+def make_batch(sequence: int, machine: object = PUMP, tag: str = "bearing_temperature") -> StoredBatch:
+    """Return a batch with one value, its sequence."""
+    frame = make_frame({tag: [float(sequence)]})
+    return StoredBatch(sequence, str(machine), encode_batch(Batch("pi-01", "00ff", sequence, [frame])))
 
 
 def read(message: Message) -> Payload:
