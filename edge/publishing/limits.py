@@ -6,12 +6,22 @@ import msgspec
 
 FAILURE_CODE_MIN = 128
 NO_SUBSCRIBERS_CODE = 16
+PACKET_TOO_LARGE_CODE = 149
 PROBE_S_MIN = 1.0
 PROBE_S_MAX = 5.0
 RECEIPT_TIMEOUT_S_MAX = 120.0
 RECONNECT_GRACE_S = 2.0
 
 Trouble = Literal["", "no_subscribers", "refused", "silent"]
+
+
+class UnderWay(msgspec.Struct):
+    """A batch that was sent: `delivered` once the broker has acknowledged it."""
+
+    size: int
+    sent_at: float
+    backlog: bool
+    delivered: bool = False
 
 
 class SendingLimits(msgspec.Struct, frozen=True):

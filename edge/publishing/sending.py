@@ -6,8 +6,6 @@ Pure: times (monotonic seconds) come in as arguments, batches and message ids to
 from collections import deque
 from collections.abc import Iterable
 
-import msgspec
-
 from edge.outbox.outbox import StoredBatch
 from edge.publishing.limits import (
     FAILURE_CODE_MIN,
@@ -18,17 +16,9 @@ from edge.publishing.limits import (
     RECONNECT_GRACE_S,
     SendingLimits,
     Trouble,
+    UnderWay,
 )
 from models.telemetry import SequenceRanges
-
-
-class _Unreceipted(msgspec.Struct):
-    """A batch under way: `delivered` once the broker has acknowledged it."""
-
-    size: int
-    sent_at: float
-    backlog: bool
-    delivered: bool = False
 
 
 class Sending:
@@ -50,7 +40,7 @@ class Sending:
         self._fetching = SequenceRanges()
         self._gone = SequenceRanges()
         self._by_mid: dict[int, int] = {}
-        self._under_way: dict[int, _Unreceipted] = {}
+        self._under_way: dict[int, UnderWay] = {}
         self._under_way_bytes = 0
         self._backlog_under_way = 0
         self._since_backlog = 0
@@ -234,13 +224,16 @@ class Sending:
         """`batch` was handed to the link as message `mid`."""
         self.sent_total += 1
         self._by_mid[mid] = batch.sequence
-        self._under_way[batch.sequence] = _Unreceipted(len(batch.payload), now, backlog)
+        self._under_way[batch.sequence] = UnderWay(len(batch.payload), now, backlog)
         self._under_way_bytes += len(batch.payload)
         self._backlog_under_way += backlog
 
-    def give_back(self, batch: StoredBatch) -> None:
-        """`batch` could not be handed to the link."""
+    def give_back(self, batch: StoredBatch, now: float = 0.0, code: int = 0) -> None:
+        """`batch` could not be handed to the link; with a `code`, because the broker would refuse it."""
         self._backlog.add(batch.sequence)
+        if code:
+            self.refusal_code = code
+            self._meet_trouble("refused", now)
 
     # -- inside -----------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from edge.polling.flusher import Flusher
 from edge.polling.machine_states import MachineStates
 from edge.publishing.carrier import Carrier
 from edge.vitals.vitals import count_room
-from models.link import LinkDown
+from models.link import LinkDown, PacketTooLarge
 from models.telemetry import Status, encode_status
 from models.telemetry.ranges import Range
 
@@ -47,6 +47,7 @@ class StatusReporter:
         self._flusher = flusher
         self._version = version("forewarn")
         self._clock_checked_at = float("-inf")
+        self._is_too_large_said = False
 
     async def run(self) -> None:
         """Report for ever."""
@@ -63,11 +64,19 @@ class StatusReporter:
                 changed = said is None or _without_time(status) != _without_time(said)
                 if changed or loop.time() - said_at >= STATUS_S_MAX:
                     with suppress(LinkDown):
-                        self._publisher.publish_status(encode_status(status))
+                        self._publish(status)
                         said, said_at = status, loop.time()
             with suppress(TimeoutError):
                 async with asyncio.timeout(STATUS_S):
                     await self._publisher.fresh.wait()
+
+    def _publish(self, status: Status) -> None:
+        try:
+            self._publisher.publish_status(encode_status(status))
+        except PacketTooLarge as error:
+            if not self._is_too_large_said:
+                self._is_too_large_said = True
+                log.warning("status_not_sent", reason=str(error), mend="raise its packet limit")
 
     async def say_goodbye(self) -> None:
         """Leave the last status, offline, with the broker, if there is one."""

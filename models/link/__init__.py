@@ -7,6 +7,7 @@ from models.link.mqtt import (
     LinkDown,
     LinkMessage,
     LinkState,
+    PacketTooLarge,
     Will,
 )
 from models.link.settings import BrokerSettings, TlsSettings
@@ -18,6 +19,7 @@ __all__ = [
     "LinkDown",
     "LinkMessage",
     "LinkState",
+    "PacketTooLarge",
     "TlsSettings",
     "Will",
     "check_credentials",

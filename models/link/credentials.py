@@ -1,7 +1,7 @@
 """Looks at the broker's password and certificates before the start, where a person can still mend them."""
 
-from models.link.mqtt import make_tls_context
 from models.link.settings import BrokerSettings
+from models.link.tls import make_tls_context
 from models.settings import SettingsError
 
 

@@ -2,7 +2,6 @@
 
 import logging
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -18,9 +17,16 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from models.errors import ForewarnError
 from models.link.acks import AckOrder
-from models.link.reasons import explain_connect_error, explain_loss, explain_refusal
-from models.link.settings import BrokerSettings, TlsSettings
+from models.link.limits import RETAIN_REFUSED, BrokerLimits, read_limits
+from models.link.reasons import (
+    explain_connect_error,
+    explain_loss,
+    explain_no_acknowledgements,
+    explain_refusal,
+)
+from models.link.settings import BrokerSettings
 from models.link.takeovers import SLOW_RETRY_S, Takeovers
+from models.link.tls import make_tls_context
 
 NO_MATCHING_SUBSCRIBERS = 16
 RECONNECT_DELAY_S_MAX = 4
@@ -29,6 +35,10 @@ _GOODBYE_WITH_WILL = 4  # MQTT 5, 3.14.2.1
 
 class LinkDown(ForewarnError):
     """There is no connection to the broker now: keep the message and publish it when there is one."""
+
+
+class PacketTooLarge(LinkDown):
+    """This broker takes no packet of that size: send less at once, or nothing."""
 
 
 class LinkMessage(msgspec.Struct, frozen=True):
@@ -93,8 +103,7 @@ class Link:
         self._takeovers = Takeovers()
         self._acks = AckOrder()
         self._client: paho.Client | None = None
-        self.packet_bytes_max: int | None = None
-        """The largest packet the broker takes (CONNACK's Maximum Packet Size), None without a limit."""
+        self._limits = BrokerLimits()
 
     def start(self) -> None:
         """Begin to connect, in the background and for ever."""
@@ -142,21 +151,30 @@ class Link:
 
     def is_connected(self) -> bool:
         """Return whether the broker has accepted the connection that stands now."""
-        return self._client is not None and self._client.is_connected()
+        return self._client is not None and self._client.is_connected() and self._limits.acknowledges
 
     def is_alive(self) -> bool:
         """Return whether the link's thread runs; a supervisor restarts a link whose thread died."""
         thread = getattr(self._client, "_thread", None)
         return thread is not None and thread.is_alive()
 
+    @property
+    def packet_bytes_max(self) -> int | None:
+        """The largest packet the broker takes (CONNACK's Maximum Packet Size), None without a limit."""
+        return self._limits.packet_bytes_max
+
     def publish(self, topic: str, payload: bytes, *, retain: bool = False, qos: int = 1) -> int:
         """Hand a message to the broker; return the id that `on_delivered` will name.
 
         Raises `LinkDown` without a connection: what paho would queue in memory stays with the caller.
+        `PacketTooLarge` is one, too: a broker drops the connection over such a packet, again and again.
         """
-        if self._client is None or not self._client.is_connected():
+        if self._client is None or not self.is_connected():
             raise LinkDown(f"no connection to the broker at {self._settings.address}")
-        sent = self._client.publish(topic, payload, qos=qos, retain=retain)
+        if not self._limits.takes(topic, payload):
+            raise PacketTooLarge(f"the broker takes packets of {self.packet_bytes_max} bytes at most")
+        # A broker that retains nothing ends the connection over a message that asks for it.
+        sent = self._client.publish(topic, payload, qos=qos, retain=retain and self._limits.retains)
         # NO_CONN here means that the link broke this instant: paho has queued QoS 1 and will send it.
         if sent.rc != paho.MQTT_ERR_SUCCESS and (qos == 0 or sent.rc != paho.MQTT_ERR_NO_CONN):
             raise LinkDown(f"the link takes no more messages: {paho.error_string(sent.rc)}")
@@ -195,12 +213,21 @@ class Link:
         code: ReasonCode,
         properties: Properties | None,
     ) -> None:
+        if code.value == RETAIN_REFUSED and self._will is not None:
+            _set_will(client, msgspec.structs.replace(self._will, retain=False))
         if code.is_failure:
             self._on_state(LinkState(False, explain_refusal(self._settings, code.value, str(code))))
             return
         self._takeovers.connect(time.monotonic())
         self._acks.clear()
-        self.packet_bytes_max = getattr(properties, "MaximumPacketSize", None)
+        self._limits = read_limits(properties)
+        # paho's own setter refuses while connected, and before that nobody knows what the broker takes.
+        client._max_inflight_messages = min(  # noqa: SLF001  # see above
+            self._inflight_max, self._limits.inflight_max
+        )
+        if not self._limits.acknowledges:
+            self._on_state(LinkState(False, explain_no_acknowledgements(self._settings)))
+            return
         if self._subscriptions:
             self._subscribe(client, SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
         self._on_state(LinkState(True, ""))
@@ -248,31 +275,6 @@ class Link:
         self, _client: paho.Client, _userdata: Any, mid: int, _codes: Any, _properties: Any
     ) -> None:
         self._on_delivered(mid, 0)
-
-
-def make_tls_context(settings: TlsSettings) -> ssl.SSLContext:
-    """Return a client context, TLS 1.2 or newer, that checks the broker's certificate and name."""
-    context = _NamedContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.server_name = settings.server_name
-    if settings.ca_file is not None:
-        context.load_verify_locations(settings.ca_file)
-    else:
-        context.load_default_certs()
-    if settings.certificate_file is not None:
-        context.load_cert_chain(settings.certificate_file, settings.key_file)
-    return context
-
-
-class _NamedContext(ssl.SSLContext):
-    """Checks the certificate against a set name where the broker is reached under another (an IP address)."""
-
-    server_name: str | None = None
-
-    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
-        if self.server_name is not None:
-            kwargs["server_hostname"] = self.server_name
-        return super().wrap_socket(*args, **kwargs)
 
 
 def _ignore(*_facts: object) -> None:

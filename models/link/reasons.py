@@ -15,6 +15,7 @@ _REFUSAL_MENDS = {
     136: "it is not ready; this goes on by itself",
     137: "it is busy; this goes on by itself",
     138: "it has banned this client: ask who runs it",
+    154: "it retains no messages; it is asked again without",
 }
 
 _DATE_MENDS = {  # by OpenSSL's X509_V_ERR_...
@@ -27,6 +28,14 @@ def explain_refusal(settings: BrokerSettings, code: int, name: str) -> str:
     """Return why the broker did not take the connection (CONNACK's reason code) and what to do."""
     mend = _REFUSAL_MENDS.get(code)
     return f"the broker at {settings.address} refused: {name}" + (f": {mend}" if mend else "")
+
+
+def explain_no_acknowledgements(settings: BrokerSettings) -> str:
+    """Return why a broker that takes the connection is of no use all the same."""
+    return (
+        f"the broker at {settings.address} takes QoS 0 only, so it would never say that it has a message: "
+        "allow QoS 1 there, or use another broker"
+    )
 
 
 def explain_loss(settings: BrokerSettings, client_id: str, code: int, name: str, *, contested: bool) -> str:
