@@ -57,7 +57,8 @@ class Agent:
         self._states = MachineStates()
         self._progress = Progress()
         self._pollers = MachinePollers(self._collector, self._states, self._progress, self._keep_alive)
-        self._sparkplug: SparkplugPublisher | None = None
+        self.sparkplug: SparkplugPublisher | None = None
+        """The Sparkplug part, while the agent runs and the settings want one."""
         self._fatal: asyncio.Future[None] | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -80,8 +81,8 @@ class Agent:
         begun = build_sources(plan.begun)
         await self._pollers.stop(plan.ended)
         self._pollers.start(begun)
-        if self._sparkplug is not None:
-            self._sparkplug.set_machines(list_tags(settings.machines))
+        if self.sparkplug is not None:
+            self.sparkplug.set_machines(list_tags(settings.machines))
         self._settings = self._settings.model_copy(update={"machines": settings.machines})
         log.info(
             "settings_reloaded",
@@ -125,7 +126,7 @@ class Agent:
 
     async def _run_parts(self, outbox: OutboxThread, stop: asyncio.Event) -> None:
         totals = await outbox.totals()
-        publisher, flusher, self._sparkplug = build_carriers(
+        publisher, flusher, self.sparkplug = build_carriers(
             self._settings, outbox, totals, self._collector, self._states, self._progress
         )
         reporter = StatusReporter(self._settings.gateway, outbox, self._states, publisher, flusher)
@@ -138,7 +139,7 @@ class Agent:
             publisher=publisher,
             progress=self._progress,
             read_clock=lambda: reporter.clock_synchronised,
-            look_at_sparkplug=None if self._sparkplug is None else self._sparkplug.look,
+            look_at_sparkplug=None if self.sparkplug is None else self.sparkplug.look,
         )
         log.info(
             "edge_started",
@@ -150,8 +151,8 @@ class Agent:
         self._pollers.start(self._sources)
         flushing = self._keep_alive("flusher", flusher.run)
         publishing = [self._keep_alive("publisher", publisher.run)]
-        if self._sparkplug is not None and self._sparkplug is not publisher:
-            publishing.append(self._keep_alive("sparkplug", self._sparkplug.run))
+        if self.sparkplug is not None and self.sparkplug is not publisher:
+            publishing.append(self._keep_alive("sparkplug", self.sparkplug.run))
         reporting = [self._keep_alive("status", reporter.run)]
         if self._watch is not None:
             reporting.append(self._keep_alive("settings", self._watch.run))
@@ -166,8 +167,8 @@ class Agent:
                 await publisher.drain(DRAIN_S_MAX)
                 await publisher.release_receipted()
             await reporter.say_goodbye()
-            if self._sparkplug is not None:
-                await self._sparkplug.drain(DRAIN_S_MAX)
+            if self.sparkplug is not None:
+                await self.sparkplug.drain(DRAIN_S_MAX)
             await end_tasks(publishing)
             log.info("edge_stopped", gateway=self._settings.gateway)
 
