@@ -13,14 +13,15 @@ from edge.outbox.outbox import Put, StoredBatch
 from edge.outbox.thread import OutboxThread
 from edge.publishing.inbox import Inbox
 from edge.publishing.news import LinkNews, Outage
+from edge.publishing.releasing import Releasing
 from edge.publishing.sending import Sending
 from models.errors import ForewarnError
 from models.link import Link, LinkDown, LinkMessage, LinkState
-from models.telemetry import MachinePath, SequenceRanges, Topics
+from models.telemetry import MachinePath, Topics
 from models.telemetry.receipt import ReceiptRejected, decode_receipt
 
 TICK_S = 0.25
-RELEASE_PAUSE_S = 0.05
+TICK_AT_REST_S = 1.0
 RETRY_S = 1.0
 STOP_TIMEOUT_S = 3.0
 HEADER_BYTES_MAX = 16  # of a PUBLISH packet: type, length, topic length, message id, properties
@@ -67,13 +68,11 @@ class Publisher:
         self._loop = asyncio.get_running_loop()
         self._hungry = asyncio.Event()
         self._moved = asyncio.Event()
-        self._released = asyncio.Event()
-        self._to_release = SequenceRanges()
         self._batch_topics: dict[str, str] = {}
         self._oversized: asyncio.Queue[int] = asyncio.Queue()
         self._awaited: dict[int, asyncio.Future[int]] = {}
         self._reading = Outage("outbox_unreadable", "outbox_readable")
-        self._releasing = Outage("outbox_release_waits", "outbox_release_goes_on")
+        self._releasing = Releasing(outbox)
 
     async def run(self) -> None:
         """Publish for ever; raise `LinkDied` when the link's thread is gone."""
@@ -86,7 +85,7 @@ class Publisher:
         self._link.start()
         try:
             async with asyncio.TaskGroup() as tasks:
-                for loop in (self._tick, self._fetch, self._release, self._recut):
+                for loop in (self._tick, self._fetch, self._releasing.run, self._recut):
                     tasks.create_task(loop())
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
@@ -120,14 +119,7 @@ class Publisher:
 
     async def release_receipted(self) -> None:
         """Delete from the outbox what the cloud has; raise `OutboxUnavailable`."""
-        ranges, self._to_release = self._to_release, SequenceRanges()
-        if not len(ranges):
-            return
-        try:
-            await self._outbox.release(list(ranges))
-        except OutboxUnavailable:
-            self._to_release.update(ranges)
-            raise
+        await self._releasing.release()
 
     def _after_events(self) -> None:
         self._moved.set()
@@ -186,8 +178,7 @@ class Publisher:
             )
         ranges = receipt.stored + receipt.dead_lettered
         self._sending.receive(ranges, self._loop.time())
-        self._to_release.update(ranges)
-        self._released.set()
+        self._releasing.add(ranges)
 
     def _pump(self) -> None:
         """Hand to the link whatever may go now."""
@@ -204,7 +195,8 @@ class Publisher:
                 self._sending.give_back(batch)
                 break
             self._sending.sent(batch, mid, now, backlog=backlog)
-        self._hungry.set()
+        if self._sending.backlog_total:
+            self._hungry.set()
 
     def _is_too_large(self, topic: str, batch: StoredBatch) -> bool:
         # paho would send it for ever: a broker drops the connection over a packet larger than it takes.
@@ -218,11 +210,13 @@ class Publisher:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_S)
+            at_rest = self._sending.is_idle and not self._sending.backlog_total
+            await asyncio.sleep(TICK_AT_REST_S if at_rest else TICK_S)
             if self._link is not None and not self._link.is_alive():
                 raise LinkDied("the MQTT thread ended unexpectedly: a new link is made")
             now = self._loop.time()
             self._sending.expire(now)
+            self._releasing.review(now)
             if self.connected.is_set():
                 self._tell_trouble()
             self._pump()
@@ -258,27 +252,11 @@ class Publisher:
             try:
                 put = await self._outbox.recut(sequence)
             except OutboxUnavailable as error:
-                self._releasing.begin(self._loop.time(), str(error))
+                self._releasing.outage.begin(self._loop.time(), str(error))
                 await asyncio.sleep(RETRY_S)
                 self._oversized.put_nowait(sequence)
             else:
                 self.take_put(put)
-
-    async def _release(self) -> None:
-        while True:
-            await self._released.wait()
-            await asyncio.sleep(RELEASE_PAUSE_S)  # receipts come in swarms: one commit lets go of many
-            self._released.clear()
-            try:
-                await self.release_receipted()
-            except OutboxUnavailable as error:
-                self._releasing.begin(
-                    self._loop.time(), str(error), keeping="what is delivered stays in the outbox meanwhile"
-                )
-                self._released.set()
-                await asyncio.sleep(RETRY_S)
-            else:
-                self._releasing.end(self._loop.time())
 
     async def _end_link(self) -> None:
         link, self._link = self._link, None
