@@ -1,4 +1,4 @@
-"""The whole gateway polling Modbus: values a second onto a disk, and how late dead machines make the others."""
+"""The whole gateway polling Modbus: values a second onto a disk, and how late dead machines make others."""
 
 import contextlib
 import statistics

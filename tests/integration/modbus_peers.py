@@ -30,11 +30,16 @@ def compile_libmodbus(name: str, folder: Path) -> Path:
 
 
 class NodeServer(Server):
-    """tests/peers/SCRIPT.js on a port of 127.0.0.1, with npm's `package`."""
+    """A script of tests/peers on a port of 127.0.0.1, with npm's `package`."""
 
-    def __init__(self, package: str, script: str, port: int, folder: Path) -> None:
-        peers = find_peer(package)
-        super().__init__([find_program("node"), str(peers / f"{script}.js"), str(port)], port, folder)
+    def __init__(self, package: str, port: int, folder: Path, *words: str) -> None:
+        super().__init__(make_node_command(package, str(port), *words), port, folder)
+
+
+def make_node_command(package: str, *words: str) -> list[str]:
+    """Return how the server by npm's `package` is begun; skip the test without it, or fail where required."""
+    script = find_peer(package) / f"{package.replace('-', '_')}_server.js"
+    return [find_program("node"), str(script), *words]
 
 
 class SerialLine:
