@@ -1,80 +1,76 @@
-"""What a subscription has told and nobody has taken yet: bounded, and every loss counted by its cause."""
+"""What subscriptions have told and nobody has taken yet: bounded, and what had to go is counted."""
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
 from contextlib import suppress
-from time import monotonic
+
+import msgspec
 
 from edge.drivers import NotConnected
-from edge.drivers.columns import Observation
+from edge.drivers.columns import Rows
 
 NEWS_VALUES_MAX = 200_000
 
 
+class Dropped(msgspec.Struct, frozen=True):
+    """How many values had no room, and between which timestamps they lay, both exclusive."""
+
+    values: int
+    first_ns: int
+    last_ns: int
+
+
 class News:
-    """The observations of one subscription, in the order of their arrival. For one event loop."""
+    """The rows that a machine's subscriptions have told, as they arrived. For one event loop."""
 
     def __init__(self, values_max: int = NEWS_VALUES_MAX) -> None:
         self._values_max = values_max
-        self._observations: deque[Observation] = deque(maxlen=values_max)
+        self._blocks: deque[Rows] = deque()
+        self._count = 0
+        self._dropped: Dropped | None = None
         self._arrived = asyncio.Event()
-        self._losses: dict[str, int] = {}
-        self._sequence: int | None = None
-        self._heard_s = monotonic()
         self._end: str | None = None
 
-    def hear(self, sequence: int | None = None) -> None:
-        """The server is alive; `sequence` is the number of its notification, None for a mere keep-alive."""
-        self._heard_s = monotonic()
-        if sequence is None:
-            return
-        if self._sequence is not None and sequence > self._sequence + 1:
-            self.count_loss("notifications_missing", sequence - self._sequence - 1)
-        self._sequence = sequence
-
-    def put(self, observations: Sequence[Observation]) -> None:
-        """Add observations; when there is no room the oldest go, and are counted."""
-        excess = len(self._observations) + len(observations) - self._values_max
-        if excess > 0:
-            self.count_loss("buffer_full", excess)
-        self._observations.extend(observations)
+    def put(self, rows: Rows) -> None:
+        """Add rows; when there is no room the oldest messages go, and are counted. Never the last one."""
+        self._blocks.append(rows)
+        self._count += len(rows.places)
+        while self._count > self._values_max and len(self._blocks) > 1:
+            self._drop(self._blocks.popleft())
         self._arrived.set()
 
-    def count_loss(self, cause: str, count: int = 1) -> None:
-        """Remember that something was lost."""
-        self._losses[cause] = self._losses.get(cause, 0) + count
+    def _drop(self, rows: Rows) -> None:
+        self._count -= len(rows.places)
+        if rows.places:
+            first_ns, last_ns = min(rows.timestamps) - 1, max(rows.timestamps) + 1
+            before = self._dropped or Dropped(0, first_ns, last_ns)
+            self._dropped = Dropped(
+                before.values + len(rows.places), min(before.first_ns, first_ns), max(before.last_ns, last_ns)
+            )
 
     def end(self, reason: str) -> None:
         """No more will come."""
-        self._end = reason
+        self._end = self._end or reason
         self._arrived.set()
 
-    async def wait(self, seconds: float, silence_s_max: float) -> None:
-        """Return once there is something to take, or the time is over.
-
-        Raise `NotConnected` when no more will come, or nothing was heard for more than `silence_s_max`.
-        """
+    async def wait(self, seconds: float) -> None:
+        """Return once there is something to take, or the time is over; raise `NotConnected` at the end."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._arrived.wait()
-        if self._observations:
-            return
-        if self._end is not None:
+        if not self._blocks and self._end is not None:
             raise NotConnected(self._end)
-        silence_s = monotonic() - self._heard_s
-        if silence_s > silence_s_max:
-            raise NotConnected(f"the subscription has been silent for {silence_s:.0f} s")
 
-    def take(self) -> list[Observation]:
+    def take(self) -> list[Rows]:
         """Return what has come in and forget it."""
-        taken = list(self._observations)
-        self._observations.clear()
+        taken = list(self._blocks)
+        self._blocks.clear()
+        self._count = 0
         if self._end is None:
             self._arrived.clear()
         return taken
 
-    def take_losses(self) -> dict[str, int]:
-        """Return how much was lost since the last call, by cause."""
-        losses, self._losses = self._losses, {}
-        return losses
+    def take_dropped(self) -> Dropped | None:
+        """Return what had no room since the last call; None when all had."""
+        dropped, self._dropped = self._dropped, None
+        return dropped

@@ -6,35 +6,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from time import monotonic, sleep
 
 from tests.integration.drivers_rig import HOST, ModbusRig, OpcuaRig
 
-CHANGE_S = 0.2
-
 
 async def serve(kind: str, port: int, count: int) -> None:
-    """Serve `count` registers, or `count` nodes, which for `counting` all count 1, 2, 3 ... for ever."""
+    """Serve `count` registers, or `count` nodes."""
     if kind == "modbus":
         await ModbusRig(port, {"holding": {at: at for at in range(count)}}).start()
     else:
         rig = OpcuaRig(port)
         await rig.start({f"t{at}": at + 0.5 for at in range(count)})
-        if kind == "counting":
-            await count_on(rig)
     await asyncio.Event().wait()
-
-
-async def count_on(rig: OpcuaRig) -> None:
-    """Write the next number into every node, five times a second."""
-    number = 0
-    while True:
-        number += 1
-        now = datetime.now(UTC)
-        for name in rig.nodes:
-            await rig.write(name, float(number), source=now)
-        await asyncio.sleep(CHANGE_S)
 
 
 @contextlib.contextmanager

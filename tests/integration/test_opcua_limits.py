@@ -10,7 +10,7 @@ from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession
 
-from edge.drivers.opcua import reading as opcua_reading
+from edge.drivers.opcua import inside
 from tests.integration.drivers_rig import OpcuaRig
 from tests.integration.opcua_rig import build
 from tests.servers import find_free_port
@@ -73,7 +73,7 @@ async def test_both_decoders_read_the_same(rig: OpcuaRig, monkeypatch: pytest.Mo
     for names in (list(values), [*values, "text", "list"], [*values, "missing"]):
         told = []
         for is_short in (True, False):
-            monkeypatch.setattr(opcua_reading, "_IS_SHORT", is_short)
+            monkeypatch.setattr(inside, "_IS_SHORT", is_short)
             driver = build(rig, {name: name for name in names}, mode="poll")
             await driver.connect()
             frames = await driver.read()
@@ -87,9 +87,9 @@ async def test_both_decoders_read_the_same(rig: OpcuaRig, monkeypatch: pytest.Mo
 
 async def test_the_decoder_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a diagnosis by an environment variable; by itself where asyncua's inside is another."""
-    assert opcua_reading.choose_decoder()
+    assert inside.choose_decoder()
     monkeypatch.setattr("asyncua.__version__", "2.2.0")
-    assert not opcua_reading.choose_decoder()
+    assert not inside.choose_decoder()
     monkeypatch.undo()
-    monkeypatch.setenv(opcua_reading.DECODER_VARIABLE, "library")
-    assert not opcua_reading.choose_decoder()
+    monkeypatch.setenv(inside.DECODER_VARIABLE, "library")
+    assert not inside.choose_decoder()

@@ -1,30 +1,44 @@
-"""Single observations become frames; repeats are left out; what is no number says so."""
+"""Rows become frames; repeats are left out; what is no number says so."""
 
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edge.drivers.columns import (
-    Observation,
-    RepeatFilter,
+    FUTURE_NS_MAX,
+    Gatherer,
+    Overflow,
+    Rows,
+    choose_time,
     convert_time,
     convert_value,
-    gather_frames,
     has_overflowed,
 )
-from models.telemetry import Frame, quality
+from models.telemetry import Frame, Value, quality
+
+NOW_NS = 1_795_402_800_000_000_000
+
+
+def make_rows(*told: tuple[int, int, Value, int]) -> Rows:
+    """Return rows of place, timestamp, value, code."""
+    rows = Rows()
+    for one in told:
+        rows.add(*one)
+    return rows
 
 
 def test_tags_with_the_same_timestamps_share_a_frame() -> None:
     """Rows ascend whatever the order of arrival, and bad ones are None with their code."""
-    observations: list[Observation] = [
-        ("a", 20, 2.0, 0),
-        ("b", 10, None, quality.BAD_SENSOR_FAILURE),
-        ("a", 10, 1.0, quality.UNCERTAIN),
-        ("b", 20, 4.0, 0),
-        ("c", 20, 5.0, 0),
-    ]
-    shared, alone = gather_frames(observations)
+    rows = make_rows(
+        (0, 20, 2.0, 0),
+        (1, 10, None, quality.BAD_SENSOR_FAILURE),
+        (0, 10, 1.0, quality.UNCERTAIN),
+        (1, 20, 4.0, 0),
+        (2, 20, 5.0, 0),
+    )
+    shared, alone = Gatherer("abc").gather([rows])
     assert shared == Frame(
         [10, 20],
         {"a": [1.0, 2.0], "b": [None, 4.0]},
@@ -35,32 +49,96 @@ def test_tags_with_the_same_timestamps_share_a_frame() -> None:
 
 def test_two_observations_of_one_instant_are_one_row() -> None:
     """The later one counts."""
-    assert gather_frames([("a", 10, 1.0, 0), ("a", 10, 2.0, 0)]) == [Frame([10], {"a": [2.0]})]
+    assert Gatherer("a").gather([make_rows((0, 10, 1.0, 0), (0, 10, 2.0, 0))]) == [Frame([10], {"a": [2.0]})]
 
 
 def test_what_a_server_repeats_is_left_out() -> None:
     """The same timestamp, value and quality are no news; a new value under the old timestamp is."""
-    repeats = RepeatFilter()
-    assert list(repeats.keep_news([("a", 10, 1.0, 0), ("b", 10, 1.0, 0)])) != []
-    assert list(repeats.keep_news([("a", 10, 1.0, 0)])) == []
-    assert list(repeats.keep_news([("a", 10, 2.0, 0)])) == [("a", 10, 2.0, 0)]
-    assert list(repeats.keep_news([("a", 20, 2.0, 0)])) == [("a", 20, 2.0, 0)]
+    gatherer = Gatherer("ab")
+    assert gatherer.gather([make_rows((0, 10, 1.0, 0), (1, 10, 1.0, 0))]) == [
+        Frame([10], {"a": [1.0], "b": [1.0]})
+    ]
+    assert gatherer.gather([make_rows((0, 10, 1.0, 0))]) == []
+    assert gatherer.gather([make_rows((0, 10, 2.0, 0))]) == [Frame([10], {"a": [2.0]})]
+    assert gatherer.gather([make_rows((0, 20, 2.0, 0))]) == [Frame([20], {"a": [2.0]})]
 
 
 def test_bad_is_said_once_until_it_changes() -> None:
     """A tag that stays bad with a new timestamp each round is no news; another reason is, and recovery."""
-    repeats = RepeatFilter()
+    gatherer = Gatherer("a")
     bad, worse = quality.BAD_NODE_ID_UNKNOWN, quality.BAD_DEVICE_FAILURE
-    assert len(list(repeats.keep_news([("a", 10, None, bad)]))) == 1
-    assert list(repeats.keep_news([("a", 11, None, bad)])) == []
-    assert len(list(repeats.keep_news([("a", 12, None, worse), ("a", 13, 1.0, 0)]))) == 2
+    assert gatherer.gather([make_rows((0, 10, None, bad))]) == [Frame([10], {"a": [None]}, {"a": {0: bad}})]
+    assert gatherer.gather([make_rows((0, 11, None, bad))]) == []
+    (frame,) = gatherer.gather([make_rows((0, 12, None, worse)), make_rows((0, 13, 1.0, 0))])
+    assert frame == Frame([12, 13], {"a": [None, 1.0]}, {"a": {0: worse}})
 
 
 def test_going_bad_does_not_overwrite_the_last_good_value() -> None:
     """Some servers go bad under the timestamp of the last good value, by which a value is known."""
-    repeats = RepeatFilter()
-    news = [*repeats.keep_news([("a", 10, 1.0, 0)]), *repeats.keep_news([("a", 10, None, quality.BAD)])]
-    assert news == [("a", 10, 1.0, 0), ("a", 11, None, quality.BAD)]
+    gatherer = Gatherer("a")
+    gatherer.gather([make_rows((0, 10, 1.0, 0))])
+    (frame,) = gatherer.gather([make_rows((0, 10, None, quality.BAD))])
+    assert frame == Frame([11], {"a": [None]}, {"a": {0: quality.BAD}})
+
+
+told_rows = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.integers(1, 6),
+        st.sampled_from([0.0, 1.0, 2.0, None]),
+        st.sampled_from([0, quality.UNCERTAIN, quality.BAD, quality.BAD_SENSOR_FAILURE]),
+    ),
+    max_size=12,
+)
+
+
+Told = tuple[int, int, Value, int]
+
+
+def keep_news(calls: list[list[Told]]) -> list[dict[int, dict[int, tuple[Value, int]]]]:
+    """The same rules, one observation after the other: what each call has new, by place and time."""
+    last: dict[int, Told] = {}
+    kept = []
+    for told in calls:
+        news: dict[int, dict[int, tuple[Value, int]]] = {}
+        for one in told:
+            place, time, value, code = one
+            before = last.get(place)
+            is_still_bad = before is not None and value is None and before[2] is None and before[3] == code
+            if before == one or is_still_bad:
+                continue
+            goes_bad = before is not None and value is None and before[1] == time
+            last[place] = one
+            news.setdefault(place, {})[time + goes_bad] = (value, code)
+        kept.append(news)
+    return kept
+
+
+@given(st.lists(told_rows, max_size=4))
+def test_whatever_comes_what_is_new_is_a_row(calls: list[list[Told]]) -> None:
+    """Columns say what the rules say of one observation after the other; each tag is in one frame."""
+    calls = [[row for row in told if (row[2] is None) == quality.is_bad(row[3])] for told in calls]
+    gatherer = Gatherer("abc")
+    for told, expected in zip(calls, keep_news(calls), strict=True):
+        seen: dict[int, dict[int, tuple[Value, int]]] = {}
+        for frame in gatherer.gather([make_rows(*told[:5]), make_rows(*told[5:])]):
+            assert frame.timestamps == sorted(set(frame.timestamps))
+            for tag, column in frame.values.items():
+                assert "abc".index(tag) not in seen
+                codes = frame.quality.get(tag, {})
+                rows = enumerate(zip(frame.timestamps, column, strict=True))
+                seen["abc".index(tag)] = {time: (value, codes.get(row, 0)) for row, (time, value) in rows}
+        assert seen == expected
+
+
+def test_an_overflow_lies_between_the_value_before_and_the_marked_one() -> None:
+    """The mark stands on the first value after those that the server's queue had no room for."""
+    gatherer = Gatherer("ab")
+    rows = make_rows((0, 10, 1.0, 0), (1, 15, 1.0, 0), (0, 20, 2.0, 0))
+    rows.overflowed.append(2)
+    gatherer.gather([rows])
+    assert gatherer.take_overflows() == [Overflow(0, 10, 20)]
+    assert gatherer.take_overflows() == []
 
 
 @pytest.mark.parametrize(
@@ -92,14 +170,32 @@ def test_a_float32_is_the_decimal_that_was_meant() -> None:
     assert convert_value(12.300000190734863, 0, is_float32=False) == (12.300000190734863, 0)
 
 
-def test_the_first_timestamp_that_is_one_counts() -> None:
-    """Microseconds are kept exactly; what is missing or before 1970 (OPC UA's zero: 1601) is passed over."""
+def test_times_are_exact_to_the_microsecond() -> None:
+    """In whatever zone; what is missing or before 1970 (OPC UA's zero: 1601) is none."""
     moment = datetime(2026, 11, 23, 3, 0, 0, 123_457, UTC)
-    assert convert_time(moment, None) == 1_795_402_800_123_457_000
-    assert convert_time(None, moment) == convert_time(datetime(1601, 1, 1, tzinfo=UTC), moment)
+    assert convert_time(moment) == 1_795_402_800_123_457_000
     assert convert_time(moment.replace(tzinfo=None)) == convert_time(moment)
     assert convert_time(moment.astimezone(timezone(timedelta(hours=5)))) == convert_time(moment)
-    assert convert_time(None, None) is None
+    assert convert_time(None) == convert_time(datetime(1601, 1, 1, tzinfo=UTC)) == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "server", "expected"),
+    [
+        (NOW_NS - 1, NOW_NS, NOW_NS - 1),
+        (1, NOW_NS, 1),  # rests since 1970, for all we know
+        (0, NOW_NS - 5, NOW_NS - 5),
+        (NOW_NS + FUTURE_NS_MAX, 0, NOW_NS + FUTURE_NS_MAX),
+        (NOW_NS + FUTURE_NS_MAX + 1, 0, NOW_NS),
+        (NOW_NS + FUTURE_NS_MAX + 1, NOW_NS - 5, NOW_NS - 5),
+        (NOW_NS + 2 * FUTURE_NS_MAX, NOW_NS + FUTURE_NS_MAX, NOW_NS + 2 * FUTURE_NS_MAX),
+        (NOW_NS + 9 * FUTURE_NS_MAX, NOW_NS + 2 * FUTURE_NS_MAX, NOW_NS),
+        (0, 0, NOW_NS),
+    ],
+)
+def test_a_source_timestamp_is_kept_while_it_is_plausible(source: int, server: int, expected: int) -> None:
+    """Else the server's counts, else the time of receipt; a clock of ours that is behind is no judge."""
+    assert choose_time(source, server, NOW_NS) == expected
 
 
 def test_an_overflow_is_known_by_its_bit_and_only_with_its_type() -> None:

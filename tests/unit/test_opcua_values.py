@@ -11,7 +11,9 @@ from asyncua.ua.ua_binary import struct_from_binary, struct_to_binary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.drivers.opcua.reading import observe
+from edge.drivers.columns import Rows
+from edge.drivers.opcua.notifications import Message, decode_publish
+from edge.drivers.opcua.reading import convert_message, make_rows, read_variant
 from edge.drivers.opcua.values import READ_RESPONSE, Unusual, decode_read
 from models.telemetry import quality
 
@@ -73,33 +75,104 @@ def encode(values: list[ua.DataValue]) -> bytes:
     return struct_to_binary(response)
 
 
-def decode_slowly(octets: bytes) -> list[tuple[str, int, object, int]]:
+def make(places: list[int], values: list[ua.DataValue]) -> Rows:
     """What the library's objects say."""
+    return make_rows(places, values, NOW_NS)
+
+
+def decode_slowly(octets: bytes) -> Rows:
+    """What the library's objects say of a whole answer."""
     answers = struct_from_binary(ua.ReadResponse, Buffer(octets)).Results
-    return [observe(f"t{at}", answer, NOW_NS) for at, answer in enumerate(answers)]
+    return make(list(range(len(answers))), answers)
 
 
-def decode(octets: bytes, count: int) -> list[tuple[str, int, object, int]]:
-    return list(decode_read(octets, [f"t{at}" for at in range(count)], NOW_NS))
+def decode(octets: bytes, count: int) -> Rows:
+    return decode_read(octets, range(count), NOW_NS, read_variant)
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(usual, max_size=8))
 def test_numbers_of_every_kind_are_read_as_the_library_reads_them(values: list[ua.DataValue]) -> None:
-    """Every numeric type, any status code, times or none: the same observation, bit for bit."""
+    """Every numeric type, any status code, times or none: the same rows, bit for bit."""
     octets = encode(values)
     assert repr(decode(octets, len(values))) == repr(decode_slowly(octets))
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(usual, max_size=3), unusual, st.lists(usual, max_size=3))
-def test_what_is_unusual_is_left_to_the_library(
+def test_a_text_among_numbers_is_read_by_the_library_alone(
     before: list[ua.DataValue], strange: ua.DataValue, after: list[ua.DataValue]
 ) -> None:
-    """One text or array in an answer, and the whole answer is the library's to read."""
+    """One text, array or structure costs nothing of the rest, and its neighbours are read right."""
     values = [*before, strange, *after]
+    octets = encode(values)
+    assert repr(decode(octets, len(values))) == repr(decode_slowly(octets))
+
+
+def make_items(handles: list[int], values: list[ua.DataValue]) -> list[ua.MonitoredItemNotification]:
+    return [
+        ua.MonitoredItemNotification(ClientHandle=handle, Value=value)
+        for handle, value in zip(handles, values, strict=True)
+    ]
+
+
+def publish(*notifications: object, sequence: int = 7, available: int = 0) -> bytes:
+    """Return an answer to a publish request that tells these."""
+    response = ua.PublishResponse()
+    response.Parameters.SubscriptionId = 5
+    response.Parameters.AvailableSequenceNumbers = list(range(available))
+    response.Parameters.NotificationMessage.SequenceNumber = sequence
+    response.Parameters.NotificationMessage.NotificationData = list(notifications)
+    response.Parameters.Results = [ua.StatusCode()] * available
+    return struct_to_binary(response)
+
+
+handles = st.integers(0, 2**32 - 1)
+items = st.lists(st.tuples(handles, usual | unusual), max_size=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(items, max_size=3), st.integers(0, 4))
+def test_messages_are_read_as_the_library_reads_them(
+    parts: list[list[tuple[int, ua.DataValue]]], available: int
+) -> None:
+    """Any number of notifications of any values: the same rows in the same order, and its number."""
+    notifications = [
+        ua.DataChangeNotification(make_items([one for one, _ in part], [value for _, value in part]))
+        for part in parts
+    ]
+    octets = publish(*notifications, available=available)
+    result = struct_from_binary(ua.PublishResponse, Buffer(octets)).Parameters
+    expected = convert_message(5, result.NotificationMessage, NOW_NS)
+    told = decode_publish(octets, NOW_NS, read_variant)
+    assert (told.subscription_id, told.sequence) == (5, 7)
+    assert repr(told.rows) == repr(expected.rows)
+
+
+def test_a_sign_of_life_has_no_rows() -> None:
+    """An empty message is no news, and is not to be acknowledged."""
+    assert decode_publish(publish(sequence=9), NOW_NS, read_variant) == Message(5, 9)
+    assert Message(5, 9).is_sign_of_life
+
+
+def test_another_kind_of_notification_is_left_to_the_library() -> None:
+    """The end of a subscription, and events, are read by the library."""
+    for strange in (ua.StatusChangeNotification(), ua.EventNotificationList()):
+        with pytest.raises(Unusual):
+            decode_publish(publish(ua.DataChangeNotification(), strange), NOW_NS, read_variant)
     with pytest.raises(Unusual):
-        decode(encode(values), len(values))
+        decode_publish(struct_to_binary(ua.ServiceFault()), NOW_NS, read_variant)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(handles, usual), min_size=1, max_size=4), st.data())
+def test_a_cut_message_is_never_misread(part: list[tuple[int, ua.DataValue]], told: st.DataObject) -> None:
+    """A message that ends before its values do is no message."""
+    values = make_items([one for one, _ in part], [value for _, value in part])
+    octets = publish(ua.DataChangeNotification(values))
+    cut = told.draw(st.integers(0, len(octets) - 13))  # its last 12 bytes are no values
+    with pytest.raises(Unusual):
+        decode_publish(octets[:cut], NOW_NS, read_variant)
 
 
 @settings(max_examples=200, deadline=None)
@@ -116,14 +189,21 @@ def test_a_cut_or_altered_answer_is_never_misread_without_end(
         decode(octets, len(values) + 1)
 
 
+def test_an_overflow_is_marked_beside_its_value() -> None:
+    """The value itself is good; that others before it are lost is said of its row."""
+    values = [make_value(ua.Variant(1.5, _KINDS.Double), code, None, None) for code in (0, 0x480)]
+    rows = decode(encode(values), 2)
+    assert (rows.values, rows.codes, rows.overflowed) == ([1.5, 1.5], {}, [1])
+
+
 @pytest.mark.parametrize(("own", "expected"), [(True, 1_000_000_000), (False, 2_000_000_000)])
 def test_picoseconds_stand_behind_their_own_timestamp(own: bool, expected: int) -> None:
     """As OPC 10000-6, 5.2.2.17 orders them; asyncua puts both timestamps before both picoseconds."""
     seconds = [struct.pack("<q", (11_644_473_600 + after) * 10_000_000) for after in (1, 2)]
     mask, first = (0x3D, seconds[0] + b"\x10\x00") if own else (0x29, b"")
     value = bytes([mask]) + b"\x0b" + struct.pack("<d", 1.5) + first + seconds[1] + b"\x20\x00"
-    ((_, timestamp_ns, read, code),) = decode(encode([])[:-8] + struct.pack("<i", 1) + value + b"\xff" * 4, 1)
-    assert (timestamp_ns, read, code) == (expected, 1.5, 0)
+    rows = decode(encode([])[:-8] + struct.pack("<i", 1) + value + b"\xff" * 4, 1)
+    assert (rows.timestamps, rows.values, rows.codes) == ([expected], [1.5], {})
 
 
 def test_a_refusal_is_left_to_the_library() -> None:
@@ -140,5 +220,5 @@ def test_a_refusal_is_left_to_the_library() -> None:
 def test_what_is_no_number_has_no_value(value: float) -> None:
     """NaN and infinities are bad, also on the short way for good doubles."""
     octets = encode([ua.DataValue(ua.Variant(value, _KINDS.Double))])
-    ((_, _, read, code),) = decode(octets, 1)
-    assert (read, code) == (None, quality.BAD_SENSOR_FAILURE)
+    rows = decode(octets, 1)
+    assert (rows.values, rows.codes) == ([None], {0: quality.BAD_SENSOR_FAILURE})

@@ -1,7 +1,6 @@
 """A session with an OPC UA server, in our own types: connecting, and reading."""
 
 import asyncio
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
@@ -17,14 +16,17 @@ from asyncua.ua.uaerrors import (
     BadResponseTooLarge,
     BadTooManyOperations,
     UaError,
+    UaStatusCodeError,
 )
 from cryptography.x509 import Certificate
 
 from edge.drivers import NotConnected
-from edge.drivers.columns import Observation
+from edge.drivers.columns import Rows
 from edge.drivers.library_logs import silence
+from edge.drivers.opcua.inside import FAILURES, PreparedRead, prepare_read
 from edge.drivers.opcua.node_ids import Identifier, Node
-from edge.drivers.opcua.reading import read_values
+from edge.drivers.opcua.publishing import Publishing
+from edge.drivers.opcua.reading import read_rows
 from edge.drivers.opcua.security import identify
 from edge.drivers.opcua.settings import OpcuaServerSettings
 from edge.drivers.opcua.words import explain_failure
@@ -37,8 +39,6 @@ SESSION_TIMEOUT_MS = 60_000
 CLOSE_S_MAX = 3.0
 NODES_PER_CALL_MAX = 1_000
 
-# asyncua lets through whatever its decoding of a garbled answer runs into: to us that is a lost connection.
-FAILURES = (OSError, TimeoutError, UaError, ValueError, LookupError, struct.error)
 _LIMITS = (
     ObjectIds.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
     ObjectIds.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
@@ -59,9 +59,13 @@ class OpcuaSession:
     def __init__(self, settings: OpcuaServerSettings, nodes_per_call: int = NODES_PER_CALL_MAX) -> None:
         self._settings = settings
         self._client = Client(settings.url, timeout=settings.timeout_s, watchdog_intervall=WATCHDOG_S)
-        self._reads: list[tuple[ua.ReadParameters, list[str]]] = []
-        self.chosen: dict[str, ua.NodeId] = {}
-        """The nodes that `choose` was told, by the names of their tags."""
+        self._reads: dict[int, list[PreparedRead]] = {}
+        self._groups: Sequence[Sequence[int]] = ()
+        self.publishing = Publishing(self._client.uaclient, self._tell_end)
+        self.tell_end: Callable[[str], None] = lambda _reason: None
+        """Is told why no more messages of subscriptions will come."""
+        self.chosen: dict[int, ua.NodeId] = {}
+        """The nodes that `choose` was told, by the places of their tags."""
         self.nodes_per_call = nodes_per_call
         """As many as the server takes in one call: by its own word, or less once it has refused."""
         self.namespaces: list[str] = []
@@ -86,43 +90,63 @@ class OpcuaSession:
         if self._client.state is not UaClientState.CONNECTED:
             raise NotConnected(f"the OPC UA server at {self._settings.url} has closed the connection")
 
-    def choose(self, nodes: Mapping[str, Node]) -> None:
-        """Say which node each tag is, for `read` and for a subscription."""
-        self.chosen = {name: make_node_id(index, identifier) for name, (index, identifier) in nodes.items()}
-        self._prepare_reads()
+    def choose(self, nodes: Mapping[int, Node], groups: Sequence[Sequence[int]]) -> None:
+        """Say which node the tag at each place is, and which are read together."""
+        self.chosen = {place: make_node_id(index, identifier) for place, (index, identifier) in nodes.items()}
+        self._groups = [[place for place in group if place in nodes] for group in groups]
+        self._reads = {}
 
-    async def read(self) -> list[Observation]:
-        """Return an observation of each chosen node: one bulk Read, or as few as the limit allows."""
+    async def read(self, group: int) -> Rows:
+        """Return a row for each chosen node of a group: one bulk Read, or as few as the limit allows."""
         async with self.failing_as_not_connected():
             while True:
                 try:
-                    return await self._read_prepared()
+                    return await self._read_prepared(group)
                 except _TOO_MUCH as refusal:
-                    self._ask_for_less(len(self.chosen), refusal)
-                    self._prepare_reads()
+                    self._ask_for_less(len(self._groups[group]), refusal)
+                    self._reads = {}
 
-    async def _read_prepared(self) -> list[Observation]:
-        observations: list[Observation] = []
-        for wish, names in self._reads:
-            observations += await read_values(self._client.uaclient, wish, names)
-        return observations
+    async def _read_prepared(self, group: int) -> Rows:
+        reads = self._reads.get(group)
+        if reads is None:
+            reads = self._reads[group] = self._prepare_reads(self._groups[group])
+        parts = [await read_rows(self._client.uaclient, one, self._settings.timeout_s) for one in reads]
+        return parts[0] if len(parts) == 1 else _join(parts)
 
     async def call(
         self, items: Sequence[Item], service: Callable[[UaClient, list[Item]], Awaitable[list[Answer]]]
     ) -> list[Answer]:
         """Return the service's answer to each item, asked for in as few calls as the server allows."""
-        answers: list[Answer] = []
         async with self.failing_as_not_connected():
-            while len(answers) < len(items):
-                part = list(items[len(answers) : len(answers) + self.nodes_per_call])
-                try:
-                    replies = await service(self._client.uaclient, part)
-                except _TOO_MUCH as refusal:
-                    self._ask_for_less(len(part), refusal)
-                    continue
-                if len(replies) != len(part):
-                    raise UaError(f"{len(replies)} answers to {len(part)} questions")
-                answers += replies
+            return await self._call_in_parts(items, service)
+
+    async def try_call(
+        self, items: Sequence[Item], service: Callable[[UaClient, list[Item]], Awaitable[list[Answer]]]
+    ) -> list[Answer] | str:
+        """Return the answers, or why the server gives none: a refusal that leaves the session as it is."""
+        try:
+            return await self._call_in_parts(items, service)
+        except (TimeoutError, UaStatusCodeError) as refusal:
+            self.check_open()
+            return explain_failure(self._settings.url, refusal)
+        except FAILURES as error:
+            await self.close()
+            raise NotConnected(explain_failure(self._settings.url, error)) from error
+
+    async def _call_in_parts(
+        self, items: Sequence[Item], service: Callable[[UaClient, list[Item]], Awaitable[list[Answer]]]
+    ) -> list[Answer]:
+        answers: list[Answer] = []
+        while len(answers) < len(items):
+            part = list(items[len(answers) : len(answers) + self.nodes_per_call])
+            try:
+                replies = await service(self._client.uaclient, part)
+            except _TOO_MUCH as refusal:
+                self._ask_for_less(len(part), refusal)
+                continue
+            if len(replies) != len(part):
+                raise UaError(f"{len(replies)} answers to {len(part)} questions")
+            answers += replies
         return answers
 
     async def close(self) -> None:
@@ -160,11 +184,13 @@ class OpcuaSession:
             raise refusal
         self.nodes_per_call = asked // 2
 
-    def _prepare_reads(self) -> None:
-        # Built once: making a thousand ReadValueIds anew costs a fifth of a read.
-        names, size = list(self.chosen), self.nodes_per_call
-        parts = [names[at : at + size] for at in range(0, len(names), size)]
-        self._reads = [(_ask_for([self.chosen[name] for name in part]), part) for part in parts]
+    def _prepare_reads(self, places: Sequence[int]) -> list[PreparedRead]:
+        size = self.nodes_per_call
+        parts = [list(places[at : at + size]) for at in range(0, len(places), size)]
+        return [prepare_read(part, _ask_for([self.chosen[place] for place in part])) for part in parts]
+
+    def _tell_end(self, error: Exception) -> None:
+        self.tell_end(explain_failure(self._settings.url, error))
 
 
 def make_node_id(index: int, identifier: Identifier) -> ua.NodeId:
@@ -178,3 +204,16 @@ def _ask_for(nodes: Sequence[ua.NodeId]) -> ua.ReadParameters:
         TimestampsToReturn=ua.TimestampsToReturn.Both,
         NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value) for node in nodes],
     )
+
+
+def _join(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of several answers as one."""
+    whole = Rows()
+    for part in parts:
+        before = len(whole.places)
+        whole.places += part.places
+        whole.timestamps += part.timestamps
+        whole.values += part.values
+        whole.codes.update({before + row: code for row, code in part.codes.items()})
+        whole.overflowed += [before + row for row in part.overflowed]
+    return whole

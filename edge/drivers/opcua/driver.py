@@ -1,25 +1,23 @@
 """Follows a machine's tags on an OPC UA server: finds their nodes, passes on what is new as frames."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from time import monotonic, time_ns
 
-import structlog
-
 from edge.drivers import NotConnected
-from edge.drivers.columns import Observation, RepeatFilter, gather_frames
-from edge.drivers.news import News
+from edge.drivers.columns import Gatherer, Rows
+from edge.drivers.interval_groups import DueTimes, group_tags
 from edge.drivers.opcua.addresses import find_addresses, find_near
 from edge.drivers.opcua.certificates import find_warning, read_clock
 from edge.drivers.opcua.client import NODES_PER_CALL_MAX, OpcuaSession
+from edge.drivers.opcua.following import Following
+from edge.drivers.opcua.history import History
+from edge.drivers.opcua.losses import Losses
+from edge.drivers.opcua.sayings import Sayings
 from edge.drivers.opcua.settings import OpcuaMachineSettings, is_loopback
-from edge.drivers.opcua.subscription import OpcuaSubscription
-from edge.drivers.probing import ProbeClock
-from models.telemetry import Frame, quality
+from models.telemetry import Frame, Gap, quality
 
 CERTIFICATES_S = 3600.0
 """How often a lasting session's certificates are looked at."""
-
-log = structlog.get_logger()
 
 _BAD_NODE_ID_INVALID = 0x80330000
 _NO_SUCH_NODE = (quality.BAD_NODE_ID_UNKNOWN, _BAD_NODE_ID_INVALID)
@@ -29,58 +27,94 @@ class OpcuaDriver:
     """The driver of one machine, by subscription or by polling.
 
     By subscription, `read` returns once the server has told of changes, and after `interval_s` without frames
-    if it has not. By polling, a `read` is one bulk Read; what has not changed since the last is left out.
+    if it has not. By polling, a `read` is one bulk Read for each interval of tags that is over; what has not
+    changed since the last is left out.
     """
 
     def __init__(self, settings: OpcuaMachineSettings) -> None:
-        self.interval_s: float | None = settings.interval_s if settings.mode == "poll" else None
+        places = {tag.name: place for place, tag in enumerate(settings.tags)}
+        self._groups = [
+            (interval_s, [places[tag.name] for tag in tags])
+            for interval_s, tags in group_tags(settings.tags, settings.interval_s)
+        ]
+        self._beat_s = self._groups[0][0]
+        self.interval_s: float | None = self._beat_s if settings.mode == "poll" else None
         self._settings = settings
+        self._names = list(places)
+        self._places = places
+        self._due = DueTimes([interval_s for interval_s, _ in self._groups])
         self._session: OpcuaSession | None = None
-        self._subscription: OpcuaSubscription | None = None
+        self._following: Following | None = None
+        self._watched: set[int] = set()
         self._nodes_per_call = NODES_PER_CALL_MAX
-        self._news = News()
-        self._repeats = RepeatFilter()
-        self._pending: list[Observation] = []
-        self._unwatched: Sequence[str] = ()
-        self._probes = ProbeClock()
-        self._said: set[tuple[str, str]] = set()
+        self._gatherer = Gatherer(self._names)
+        self._losses = Losses(self._names)
+        self._history = History(self._names)
+        self._pending: list[Rows] = []
+        self._sayings = Sayings(str(settings.path))
         self._certificates_due_s = 0.0
 
     async def connect(self) -> None:
-        """Open a session, find the nodes, begin the subscription; raise `NotConnected` with the reason."""
+        """Open a session, find the nodes, begin the subscriptions; raise `NotConnected` with the reason."""
         await self.close()
         self._session = session = OpcuaSession(self._settings, self._nodes_per_call)
         await session.open()
         self._look_at_security(session)
         lost = await self._resolve(session)
-        self._pending = [(name, time_ns(), None, quality.BAD_NODE_ID_UNKNOWN) for name in lost]
-        first = await session.read()
-        lost |= {name: "the server has no such node" for name, _, _, code in first if code in _NO_SUCH_NODE}
+        absent = Rows()
+        for place in lost:
+            absent.add(place, time_ns(), None, quality.BAD_NODE_ID_UNKNOWN)
+        self._pending = [absent]
+        for group in range(len(self._groups)):
+            first = await session.read(group)
+            for row, code in first.codes.items():
+                if code in _NO_SUCH_NODE:
+                    lost[first.places[row]] = "the server has no such node"
         await self._explain_lost(session, lost)
+        self._due.begin()
         if self.interval_s is None:
-            self._news = News()
-            self._subscription = subscription = OpcuaSubscription(session, self._settings, self._news)
-            await subscription.create()
-            await self._watch(subscription, [name for name, *_ in first])
+            following = Following(session, self._settings, self._groups, self._sayings)
+            await following.begin()
+            self._compare_items(following.watched)
+            self._following = following
 
     async def read(self) -> list[Frame]:
         """Return what is new, with the server's own timestamps; raise `NotConnected` once it is gone."""
-        session = self._session
+        session, following = self._session, self._following
         if session is None:
             raise NotConnected(f"there is no connection to the OPC UA server at {self._settings.url}")
-        session.check_open()
         if monotonic() >= self._certificates_due_s:
             self._look_at_security(session)
-        following = self._subscription
-        fresh = await session.read() if following is None else await self._follow(following)
+        if following is not None:
+            fresh = await following.next_rows(0 if self._pending else self._beat_s)
+            following.note_losses(self._losses)
+            if not fresh:
+                session.check_open()
+        else:
+            session.check_open()
+            fresh = [await session.read(group) for group in self._due.take()]
         pending, self._pending = self._pending, []
-        observations = pending + fresh
-        self._name_what_is_no_number(observations)
-        return gather_frames(self._repeats.keep_news(observations))
+        frames = self._gatherer.gather(pending + fresh)
+        self._losses.note_overflows(self._gatherer.take_overflows())
+        self._name_what_is_no_number(fresh)
+        return frames
+
+    def take_gaps(self) -> list[Gap]:
+        """Return what the server, or we, could not keep since the last call."""
+        return self._losses.take()
+
+    async def read_history(self, first_ns: int, last_ns: int) -> list[Frame]:
+        """Return what the server remembers of the tags between the two instants, both exclusive.
+
+        Raises `HistoryRefused` when it keeps none or gives none out, `NotConnected` when it is gone.
+        """
+        if self._session is None:
+            raise NotConnected(f"there is no connection to the OPC UA server at {self._settings.url}")
+        return await self._history.read(self._session, first_ns, last_ns)
 
     async def close(self) -> None:
         """End the session, if there is one."""
-        session, self._session, self._subscription = self._session, None, None
+        session, self._session, self._following = self._session, None, None
         if session is not None:
             # What the server once refused as too much it would refuse again.
             self._nodes_per_call = session.nodes_per_call
@@ -89,70 +123,49 @@ class OpcuaDriver:
     def _look_at_security(self, session: OpcuaSession) -> None:
         """Say what a person should mend before it ends the connection, once per stage."""
         self._certificates_due_s = monotonic() + CERTIFICATES_S
-        machine, server = str(self._settings.path), self._settings
-        if server.security is None and not is_loopback(server.url) and ("", "no_security") not in self._said:
-            self._said.add(("", "no_security"))
+        server = self._settings
+        if server.security is None and not is_loopback(server.url):
             reason = "anyone on the network could read along or pose as the machine: give it security"
-            log.warning("no_security", machine=machine, url=server.url, reason=reason)
+            self._sayings.warn_once("no_security", url=server.url, reason=reason)
         for whose, certificate in session.certificates.items():
             days = find_warning(certificate, read_clock())
-            if days is not None and (whose, f"{days} days") not in self._said:
-                self._said.add((whose, f"{days} days"))
+            if days is not None:
                 end = certificate.not_valid_after_utc
                 reason = f"{whose} certificate ends on {end:%Y-%m-%d %H:%M} UTC: renew it before"
-                log.warning("certificate_ends", machine=machine, within_days=days, reason=reason)
+                about = f"{whose} {days} days"
+                self._sayings.warn_once("certificate_ends", about, within_days=days, reason=reason)
 
-    async def _resolve(self, session: OpcuaSession) -> dict[str, str]:
-        """Find the nodes of the tags; return why each tag without one has none."""
+    async def _resolve(self, session: OpcuaSession) -> dict[int, str]:
+        """Find the nodes of the tags; return why each tag without one has none, by its place."""
         found = await find_addresses(session, self._settings.tags)
-        for tag, reason in found.by_index.items():
-            self._say_once(tag, "namespace_by_index", reason)
-        session.choose(found.nodes)
-        return dict(found.lost)
+        for name, reason in found.by_index.items():
+            self._sayings.warn_once("namespace_by_index", name, tag=name, reason=reason)
+        places = self._places
+        session.choose(
+            {places[name]: node for name, node in found.nodes.items()}, [group for _, group in self._groups]
+        )
+        return {places[name]: reason for name, reason in found.lost.items()}
 
-    async def _explain_lost(self, session: OpcuaSession, lost: dict[str, str]) -> None:
+    async def _explain_lost(self, session: OpcuaSession, lost: dict[int, str]) -> None:
         """Say once per tag which node is not there, and which ones are that look like it."""
-        fresh = [
-            tag
-            for tag in self._settings.tags
-            if tag.name in lost and (tag.name, "node_not_found") not in self._said
-        ]
-        near = await find_near(session, fresh) if fresh else {}
-        for tag in fresh:
-            reason = f"{tag.address}: {lost[tag.name]}; {near[tag.name]}"
-            self._say_once(tag.name, "node_not_found", reason)
+        tags = [(self._settings.tags[place], reason) for place, reason in lost.items()]
+        fresh = [one for one in tags if not self._sayings.has_said("node_not_found", one[0].name)]
+        near = await find_near(session, [tag for tag, _ in fresh]) if fresh else {}
+        for tag, why in fresh:
+            reason = f"{tag.address}: {why}; {near[tag.name]}"
+            self._sayings.warn_once("node_not_found", tag.name, tag=tag.name, reason=reason)
 
-    async def _follow(self, subscription: OpcuaSubscription) -> list[Observation]:
-        """Wait for the subscription's next news; now and then ask again for what was refused."""
-        if self._probes.is_due(monotonic()):
-            await self._watch(subscription, self._unwatched)
-        await self._news.wait(0 if self._pending else self._settings.interval_s, subscription.silence_s_max)
-        losses = self._news.take_losses()
-        if losses:
-            log.warning("values_lost", machine=str(self._settings.path), **losses)
-        return self._news.take()
+    def _compare_items(self, watched: set[int]) -> None:
+        """Say which tags the server follows no more that it followed before the connection was lost."""
+        missing, self._watched = self._watched - watched, watched | self._watched
+        for place in sorted(missing):
+            reason = f"the server followed {len(self._watched)} tags before, and now {len(watched)}"
+            self._sayings.warn_once("item_missing", self._names[place], tag=self._names[place], reason=reason)
 
-    async def _watch(self, subscription: OpcuaSubscription, names: Sequence[str]) -> None:
-        """Subscribe to tags; what the server refuses comes back as bad, and is tried again later."""
-        refused = await subscription.watch(names)
-        self._pending += [(name, time_ns(), None, code) for name, code in refused.items()]
-        self._unwatched = list(refused)
-        now_s = monotonic()
-        if not refused:
-            self._probes.reset()
-        elif self._probes.is_due(now_s):
-            self._probes.back_off(now_s)
-        else:
-            self._probes.begin(now_s)
-
-    def _name_what_is_no_number(self, observations: Iterable[Observation]) -> None:
-        for name, _, _, code in observations:
-            if code == quality.BAD_TYPE_MISMATCH:
-                self._say_once(
-                    name, "no_number", "the node holds text, an array or a structure; a tag is a number"
-                )
-
-    def _say_once(self, tag: str, event: str, reason: str) -> None:
-        if (tag, event) not in self._said:
-            self._said.add((tag, event))
-            log.warning(event, machine=str(self._settings.path), tag=tag, reason=reason)
+    def _name_what_is_no_number(self, blocks: Sequence[Rows]) -> None:
+        for rows in blocks:
+            for row, code in rows.codes.items():
+                if code == quality.BAD_TYPE_MISMATCH:
+                    name = self._names[rows.places[row]]
+                    reason = "the node holds text, an array or a structure; a tag is a number"
+                    self._sayings.warn_once("no_number", name, tag=name, reason=reason)

@@ -1,80 +1,91 @@
-"""One bulk Read: its answer straight into observations, or by asyncua's objects where that is unusual."""
+"""Makes rows of asyncua's answers: of their bytes, or of its objects where those are unusual."""
 
-import os
 from collections.abc import Sequence
-from inspect import signature
 from time import time_ns
+from typing import Any
 
-import asyncua
-import structlog
 from asyncua import ua
 from asyncua.client.ua_client import UaClient
-from asyncua.client.ua_session import UaSession
 from asyncua.common.utils import Buffer
-from asyncua.ua.ua_binary import struct_from_binary
+from asyncua.ua.ua_binary import struct_from_binary, variant_from_binary
 
-from edge.drivers.columns import Observation, convert_time, convert_value
+from edge.drivers.columns import Rows, choose_time, convert_time, convert_value, has_overflowed
+from edge.drivers.opcua.inside import (
+    FAILURES,
+    PreparedRead,
+    ask_prepared,
+    check_answer,
+    is_short,
+    take_octets,
+)
+from edge.drivers.opcua.notifications import Message, decode_publish
 from edge.drivers.opcua.values import Unusual, decode_read
 
-DECODER_VARIABLE = "FOREWARN_OPCUA_DECODER"
-"""Set to `library` to have asyncua decode everything: for the diagnosis of a doubtful value."""
 
-log = structlog.get_logger()
-
-
-def _is_inside_as_expected() -> bool:
-    """Return whether asyncua still has the private parts on which the short way stands."""
-    sends = getattr(UaSession, "_send_request", None)
-    reads = getattr(Buffer, "copy", None) and getattr(Buffer, "read", None)
-    return bool(
-        asyncua.__version__.startswith("2.1.")
-        and sends
-        and reads
-        and "request" in signature(sends).parameters
-    )
+def read_variant(octets: bytes, at: int) -> tuple[Any, int]:
+    """Return the value of the variant at `at`, and where it ends; raise `Unusual`."""
+    rest = Buffer(octets, at)
+    try:
+        value = variant_from_binary(rest).Value
+    except FAILURES as error:
+        raise Unusual from error
+    return value, len(octets) - len(rest)
 
 
-def choose_decoder() -> bool:
-    """Return whether answers are read the short way; say in the log why not."""
-    if os.environ.get(DECODER_VARIABLE) == "library":
-        log.info("opcua_decoder", decoder="library", reason=f"{DECODER_VARIABLE} asks for it")
-        return False
-    if not _is_inside_as_expected():
-        reason = f"asyncua {asyncua.__version__} is not the version that the faster one knows"
-        log.warning("opcua_decoder", decoder="library", reason=reason)
-        return False
-    return True
+async def read_rows(client: UaClient, read: PreparedRead, timeout_s: float) -> Rows:
+    """Return a row for each of the read's places; raise as asyncua does."""
+    if not is_short():
+        return make_rows(read.places, await client.read(read.wish), time_ns())
+    answer = await ask_prepared(client, read, timeout_s)
+    try:
+        return decode_read(take_octets(answer), read.places, time_ns(), read_variant)
+    except Unusual:
+        check_answer(client, answer)
+        response = struct_from_binary(ua.ReadResponse, answer)
+        response.ResponseHeader.ServiceResult.check()
+        return make_rows(read.places, response.Results, time_ns())
 
 
-_IS_SHORT = choose_decoder()
+def make_rows(places: Sequence[int], answers: Sequence[ua.DataValue], received_ns: int) -> Rows:
+    """Return the rows that asyncua's objects say."""
+    rows = Rows()
+    for place, answer in zip(places, answers, strict=True):
+        add_answer(rows, place, answer, received_ns)
+    return rows
 
 
-async def read_values(client: UaClient, wish: ua.ReadParameters, names: Sequence[str]) -> list[Observation]:
-    """Return an observation of each name, in the order of the nodes in `wish`; raise as asyncua does."""
-    if not _IS_SHORT:
-        answers = await client.read(wish)
-    else:
-        request = ua.ReadRequest(Parameters=wish)
-        answer = await client.session._send_request(request)  # noqa: SLF001  # checked at import
-        try:
-            return decode_read(answer.copy().read(len(answer)), names, time_ns())
-        except Unusual:
-            response = struct_from_binary(ua.ReadResponse, answer)
-            response.ResponseHeader.ServiceResult.check()
-            answers = response.Results
-    now_ns = time_ns()
-    return [observe(name, answer, now_ns) for name, answer in zip(names, answers, strict=True)]
-
-
-def code_of(answer: ua.DataValue) -> int:
-    """Return the status code of an answer; one that is not sent is good."""
-    return 0 if answer.StatusCode is None else int(answer.StatusCode.value)
-
-
-def observe(name: str, answer: ua.DataValue, received_ns: int) -> Observation:
-    """Return what a server answered of one tag, in our own types."""
+def add_answer(rows: Rows, place: int, answer: ua.DataValue, received_ns: int) -> None:
+    """Add what a server answered of one tag."""
     variant = answer.Value
     is_float32 = variant is not None and variant.VariantType is ua.VariantType.Float
-    raw = None if variant is None else variant.Value
-    value, code = convert_value(raw, code_of(answer), is_float32=is_float32)
-    return name, convert_time(answer.SourceTimestamp, answer.ServerTimestamp) or received_ns, value, code
+    sent = 0 if answer.StatusCode is None else int(answer.StatusCode.value)
+    value, code = convert_value(None if variant is None else variant.Value, sent, is_float32=is_float32)
+    if has_overflowed(sent):
+        rows.overflowed.append(len(rows.places))
+    source_ns, server_ns = convert_time(answer.SourceTimestamp), convert_time(answer.ServerTimestamp)
+    rows.add(place, choose_time(source_ns, server_ns, received_ns), value, code)
+
+
+def read_message(client: UaClient, answer: Buffer) -> Message:
+    """Return the message in an answer to a publish request; raise as asyncua does."""
+    try:
+        return decode_publish(take_octets(answer), time_ns(), read_variant)
+    except Unusual:
+        check_answer(client, answer)
+        response = struct_from_binary(ua.PublishResponse, answer)
+        response.ResponseHeader.ServiceResult.check()
+        result = response.Parameters
+        return convert_message(int(result.SubscriptionId), result.NotificationMessage, time_ns())
+
+
+def convert_message(subscription_id: int, told: ua.NotificationMessage, received_ns: int) -> Message:
+    """Return what asyncua's object of a subscription's message says."""
+    message = Message(subscription_id, int(told.SequenceNumber))
+    for notification in told.NotificationData or []:
+        message.rows = message.rows or Rows()
+        if isinstance(notification, ua.StatusChangeNotification):
+            message.end = str(notification.Status.name)
+        elif isinstance(notification, ua.DataChangeNotification):
+            for item in notification.MonitoredItems:
+                add_answer(message.rows, int(item.ClientHandle), item.Value, received_ns)
+    return message

@@ -54,10 +54,23 @@ def _check_pair(name: str, key_name: str, key: Path | None, info: ValidationInfo
 
 
 class OpcuaTagSettings(TagSettings):
-    """One node of the server: `nsu=URI;s=Name` (lasting), `ns=2;s=Name` or `i=2258`; or the path to it."""
+    """One node of the server: `nsu=URI;s=Name` (lasting), `ns=2;s=Name` or `i=2258`; or the path to it.
 
+    `deadband_percent_of_range` is of the node's EURange, by subscription: the server applies it.
+    """
+
+    interval_s: float | None = Field(default=None, ge=0.01, le=3600)
+    deadband_percent_of_range: float | None = Field(default=None, gt=0, le=100)
     node_id: Annotated[str, AfterValidator(_check_node_id)] | None = None
     browse_path: Annotated[str, AfterValidator(_check_browse_path)] | None = None
+
+    @field_validator("deadband_percent_of_range")
+    @classmethod
+    def _is_the_only_deadband_here(cls, percent: float | None, info: ValidationInfo) -> float | None:
+        others = [name for name in ("deadband", "deadband_percent") if info.data.get(name) is not None]
+        if percent is not None and others:
+            raise ValueError(f"there is a {others[0]} already: say one of them")
+        return percent
 
     @field_validator("browse_path")
     @classmethod
@@ -152,8 +165,11 @@ class OpcuaMachineSettings(OpcuaServerSettings):
     path: PathOfMachine
     mode: Literal["subscription", "poll"] = "subscription"
     interval_s: float = Field(default=1.0, ge=0.01, le=3600)
+    publish_s: float | None = Field(default=None, ge=0.01, le=3600)
     report: Literal["updates", "changes"] = "updates"
-    queue_max: int = Field(default=100, ge=1, le=10_000)
+    queue_max: int | None = Field(default=None, ge=1, le=10_000)
+    history: Literal["fill", "off"] = "fill"
+    history_h_max: float = Field(default=24.0, gt=0, le=720)
     tags: Tags[OpcuaTagSettings]
 
     def build(self) -> "OpcuaDriver":

@@ -1,118 +1,205 @@
-"""Reads the values of an OPC UA answer straight from its bytes, at a tenth of what objects cost.
+"""Reads the values of an OPC UA answer straight from its bytes into columns, at a tenth of what objects cost.
 
-The bytes are those of OPC 10000-6, 5.2. What is unusual (text, arrays, structures, diagnostics) is `Unusual`:
-then the whole answer is read by the library instead, with the same result.
+The bytes are those of OPC 10000-6, 5.2. A variant that is no single number is left to the library, which is
+given as `read_variant`; an answer that is unusual beside its values (diagnostics, refusals) is `Unusual`, and
+left to the library whole.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from edge.drivers.columns import Observation, convert_value
+from edge.drivers.columns import FUTURE_NS_MAX, Rows, choose_time, convert_value, has_overflowed
+from edge.drivers.modbus.register_types import shorten_float32
 from models.telemetry import quality
 
 READ_RESPONSE = b"\x01\x00\x7a\x02"
 """The type id with which a ReadResponse begins: i=634, in four bytes."""
 
+ReadVariant = Callable[[bytes, int], tuple[Any, int]]
+"""Returns the value of the variant that begins there, and where it ends; raises `Unusual`."""
+
 _HEADER = struct.Struct("<qII")
 _COUNT = struct.Struct("<i")
 _CODE = struct.Struct("<I")
 _TIME = struct.Struct("<q")
-_FLOAT, _DOUBLE = 10, 11
-_NUMBERS = {
-    kind: struct.Struct(f"<{letter}")
-    for kind, letter in {
-        1: "?",
-        2: "b",
-        3: "B",
-        4: "h",
-        5: "H",
-        6: "i",
-        7: "I",
-        8: "q",
-        9: "Q",
-        10: "f",
-        11: "d",
-    }.items()
-}
+_FLOAT = 10
+_KINDS = {1: "?", 2: "b", 3: "B", 4: "h", 5: "H", 6: "i", 7: "I", 8: "q", 9: "Q", 10: "f", 11: "d"}
+_NUMBERS = {kind: struct.Struct(f"<{letter}") for kind, letter in _KINDS.items()}
+_VALUE, _STATUS, _SOURCE, _SERVER, _SOURCE_PICO, _SERVER_PICO = (1 << bit for bit in range(6))
+_HANDLE_BYTES = 4
 _NO_DIAGNOSTICS = b"\x00"
 _NO_STRINGS = (b"\x00\x00\x00\x00", b"\xff\xff\xff\xff")
 _NO_MORE = b"\x00\x00\x00"
 _EPOCH_1970 = 116_444_736_000_000_000
 """1970 in OPC UA's time: steps of 100 ns since 1601."""
 
-_LAST_TIME = 2_650_467_743_990_000_000
-"""The year 9999: what is later is the library's to cut off."""
-
 
 class Unusual(Exception):  # says the condition; it never reaches a person
     """These bytes are for the library to read."""
 
 
-def decode_read(octets: bytes, names: Sequence[str], received_ns: int) -> list[Observation]:
-    """Return an observation of each tag from a ReadResponse; raise `Unusual`.
+class _Layout(NamedTuple):
+    """How a handle, a mask, a number and what follows it stand in the bytes; -1: there is none."""
 
-    Without its own time a value has the server's, without that `received_ns`.
-    """
-    if octets[:4] != READ_RESPONSE:
+    unpack: Callable[[bytes, int], tuple[Any, ...]]
+    size: int
+    is_float32: bool
+    status_at: int
+    source_at: int
+    server_at: int
+
+
+def _make_layout(mask: int, kind: int) -> _Layout:
+    letters, at, places = f"<Ixx{_KINDS[kind]}", 2, dict.fromkeys((_STATUS, _SOURCE, _SERVER), -1)
+    for bit, letter in (
+        (_STATUS, "I"),
+        (_SOURCE, "q"),
+        (_SOURCE_PICO, ""),
+        (_SERVER, "q"),
+        (_SERVER_PICO, ""),
+    ):
+        if mask & bit:
+            # Picoseconds are beyond what a timestamp here tells.
+            letters += letter or "xx"
+            if letter:
+                places[bit], at = at, at + 1
+    layout = struct.Struct(letters)
+    return _Layout(layout.unpack_from, layout.size, kind == _FLOAT, *places.values())
+
+
+_LAYOUTS = {
+    bytes((mask, kind)): _make_layout(mask, kind) for mask in range(64) if mask & _VALUE for kind in _KINDS
+}
+"""By the first two bytes of a DataValue, where it holds a number."""
+
+
+def skip_header(octets: bytes, expected: bytes) -> int:
+    """Return where the body of a good response of the `expected` type begins; raise `Unusual`."""
+    if octets[:4] != expected:
         raise Unusual
+    _, _, result = _HEADER.unpack_from(octets, 4)
+    at = 4 + _HEADER.size
+    is_plain = octets[at : at + 1] == _NO_DIAGNOSTICS and octets[at + 1 : at + 5] in _NO_STRINGS
+    if result != 0 or not is_plain or octets[at + 5 : at + 8] != _NO_MORE:
+        raise Unusual
+    return at + 8
+
+
+def decode_read(octets: bytes, places: Sequence[int], received_ns: int, read_variant: ReadVariant) -> Rows:
+    """Return a row for each place from a ReadResponse; raise `Unusual`."""
     try:
-        _, _, result = _HEADER.unpack_from(octets, 4)
-        at = 4 + _HEADER.size
-        is_plain = octets[at : at + 1] == _NO_DIAGNOSTICS and octets[at + 1 : at + 5] in _NO_STRINGS
-        if result != 0 or not is_plain or octets[at + 5 : at + 8] != _NO_MORE:
+        at = skip_header(octets, READ_RESPONSE)
+        (count,) = _COUNT.unpack_from(octets, at)
+        if count != len(places):
             raise Unusual
-        (count,) = _COUNT.unpack_from(octets, at + 8)
-        if count != len(names):
-            raise Unusual
-        return _decode_values(octets, at + 12, names, received_ns)
+        rows = Rows()
+        decode_values(octets, at + 4, count, received_ns, read_variant, rows, has_handles=False)
     except (struct.error, IndexError) as error:
         raise Unusual from error
+    rows.places = list(places)
+    return rows
 
 
-def _decode_values(octets: bytes, at: int, names: Sequence[str], received_ns: int) -> list[Observation]:
-    observations: list[Observation] = []
-    unpack_code, unpack_time = _CODE.unpack_from, _TIME.unpack_from
-    for name in names:
-        mask = octets[at]
-        at += 1
-        value: bool | int | float | None = None
-        kind = code = 0
-        if mask & 0x01:
-            kind = octets[at]
-            number = _NUMBERS.get(kind)
-            if number is None and kind:
-                raise Unusual
-            at += 1
-            if number is not None:
-                (value,) = number.unpack_from(octets, at)
-                at += number.size
-        if mask & 0x02:
-            (code,) = unpack_code(octets, at)
-            at += 4
-        own = server = 0
-        if mask & 0x04:
-            (own,) = unpack_time(octets, at)
-            at += 8
-        at += 2 * (mask >> 4 & 1)  # picoseconds, beyond what a timestamp here tells
-        if mask & 0x08:
-            (server,) = unpack_time(octets, at)
-            at += 8
-        at += 2 * (mask >> 5 & 1)
-        if mask & 0xC0 or own > _LAST_TIME or server > _LAST_TIME or at > len(octets):
-            raise Unusual
-        timestamp_ns = _choose_time(own, server, received_ns)
-        if kind == _DOUBLE and code == quality.GOOD and value is not None and value - value == 0:
-            observations.append((name, timestamp_ns, value, 0))
+def decode_values(
+    octets: bytes,
+    at: int,
+    count: int,
+    received_ns: int,
+    read_variant: ReadVariant,
+    rows: Rows,
+    *,
+    has_handles: bool,
+) -> int:
+    """Add `count` DataValues that begin at `at` to the rows, each behind its handle where they have some.
+
+    Return where they end. What they have no timestamps for has `received_ns`. Raise `Unusual`, `struct.error`
+    or `IndexError` where the bytes end before or are no DataValues.
+    """
+    # Without handles, the four bytes before each value stand for one: both kinds then have one layout.
+    overlap = 0 if has_handles else _HANDLE_BYTES
+    at -= overlap
+    places, times, values = rows.places, rows.timestamps, rows.values
+    float32s: list[int] = []
+    layouts, latest = _LAYOUTS, (received_ns + FUTURE_NS_MAX) // 100 + _EPOCH_1970
+    source, timestamp_ns = 0, 0
+    for row in range(len(values), len(values) + count):
+        layout = layouts.get(octets[at + 4 : at + 6])
+        if layout is None:
+            at = _add_unusual(octets, at, received_ns, read_variant, rows) - overlap
             continue
-        converted, code = convert_value(value, code, is_float32=kind == _FLOAT)
-        observations.append((name, timestamp_ns, converted, code))
-    return observations
+        unpack, size, is_float32, status_at, source_at, server_at = layout
+        fields = unpack(octets, at)
+        at += size - overlap
+        own = fields[source_at] if source_at > 0 else 0
+        if own != source or not own:
+            server = fields[server_at] if server_at > 0 else 0
+            timestamp_ns = choose_time(_convert(own), _convert(server), received_ns)
+            source = own if _EPOCH_1970 < own <= latest else 0
+        code = fields[status_at] if status_at > 0 else 0
+        value = float(fields[1])
+        places.append(fields[0])
+        times.append(timestamp_ns)
+        if code or value - value != 0:
+            _mark(rows, row, value, code, is_float32=is_float32)
+            continue
+        if is_float32:
+            float32s.append(row)
+        values.append(value)
+    if float32s:
+        exact = [number for row in float32s if (number := values[row]) is not None]
+        for row, short in zip(float32s, shorten_float32(exact), strict=True):
+            values[row] = short
+    return at + overlap
 
 
-def _choose_time(own: int, server: int, received_ns: int) -> int:
-    """Return the first of the times that is one, exact to the microsecond as the library's are."""
-    for time in (own, server):
-        micros = (time - _EPOCH_1970) // 10
-        if micros > 0:
-            return micros * 1_000
-    return received_ns
+def _mark(rows: Rows, row: int, value: Any, code: int, *, is_float32: bool = False) -> None:
+    if has_overflowed(code):
+        rows.overflowed.append(row)
+    converted, code = convert_value(value, code, is_float32=is_float32)
+    rows.values.append(converted)
+    if code != quality.GOOD:
+        rows.codes[row] = code
+
+
+def _add_unusual(octets: bytes, at: int, received_ns: int, read_variant: ReadVariant, rows: Rows) -> int:
+    """Add one DataValue that is no plain number; return where it ends."""
+    handle, mask = struct.unpack_from("<IB", octets, at)
+    if mask & 0xC0:
+        raise Unusual
+    at += 5
+    value, is_float32 = None, False
+    if mask & _VALUE:
+        kind = octets[at]
+        number = _NUMBERS.get(kind)
+        if number is not None:
+            (value,) = number.unpack_from(octets, at + 1)
+            at, is_float32 = at + 1 + number.size, kind == _FLOAT
+        elif kind:
+            value, at = read_variant(octets, at)
+        else:
+            at += 1
+    code = own = server = 0
+    if mask & _STATUS:
+        (code,) = _CODE.unpack_from(octets, at)
+        at += 4
+    if mask & _SOURCE:
+        (own,) = _TIME.unpack_from(octets, at)
+        at += 8
+    at += 2 * bool(mask & _SOURCE_PICO)
+    if mask & _SERVER:
+        (server,) = _TIME.unpack_from(octets, at)
+        at += 8
+    at += 2 * bool(mask & _SERVER_PICO)
+    if at > len(octets):
+        raise Unusual
+    row = len(rows.values)
+    rows.places.append(handle)
+    rows.timestamps.append(choose_time(_convert(own), _convert(server), received_ns))
+    _mark(rows, row, value, code, is_float32=is_float32)
+    return at
+
+
+def _convert(time: int) -> int:
+    """Return ns since 1970 UTC, exact to the microsecond as the library's are; 0 for none, or before."""
+    return (time - _EPOCH_1970) // 10 * 1_000 if time > _EPOCH_1970 else 0

@@ -1,0 +1,163 @@
+"""Asks a server what it remembers of tags: HistoryRead, raw, in pages, bounded (OPC 10000-4, 5.11.3)."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from time import time_ns
+from typing import NoReturn
+
+import msgspec
+import structlog
+from asyncua import ua
+from asyncua.client.ua_client import UaClient
+
+from edge.drivers import HistoryRefused
+from edge.drivers.columns import Gatherer, Rows
+from edge.drivers.opcua.client import OpcuaSession
+from edge.drivers.opcua.reading import add_answer
+from models.telemetry import Frame, quality
+
+VALUES_PER_PAGE = 500
+NODES_PER_PAGE = 10
+"""A page of 5,000 values is decoded in some 50 ms: longer would keep other machines waiting."""
+
+VALUES_MAX = 200_000
+"""More of one call stays with the machine: filling must not fill the memory."""
+
+PAGES_MAX = 400
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_REFUSALS = frozenset(
+    {
+        0x80710000,  # BadHistoryOperationInvalid
+        0x80720000,  # BadHistoryOperationUnsupported
+        0x803A0000,  # BadNotReadable
+        0x801F0000,  # BadUserAccessDenied
+        0x803D0000,  # BadNotSupported
+        0x80400000,  # BadNotImplemented
+        quality.BAD_NODE_ID_UNKNOWN,
+        0x80330000,  # BadNodeIdInvalid
+    }
+)
+_TOO_LONG = "the machine remembers more of this time than is asked for at once"
+
+log = structlog.get_logger()
+
+
+class _Page(msgspec.Struct):
+    """What is asked of one node, and what came of it: a bad code, or rows and where they go on."""
+
+    place: int
+    point: bytes | None
+    code: int = 0
+    rows: Rows = msgspec.field(default_factory=Rows)
+
+
+class History:
+    """The history of one machine's tags; remembers which of them have none, and whether any has."""
+
+    def __init__(self, tags: Sequence[str]) -> None:
+        self._tags = tags
+        self._without: dict[int, int] = {}
+        self._refusal = ""
+
+    async def read(self, session: OpcuaSession, first_ns: int, last_ns: int) -> list[Frame]:
+        """Return what lies between the two instants, both exclusive; raise `HistoryRefused`."""
+        if self._refusal:
+            raise HistoryRefused(self._refusal)
+        wanted = [place for place in session.chosen if place not in self._without]
+        span, found = _describe_span(first_ns, last_ns), []
+        for at in range(0, len(wanted), NODES_PER_PAGE):
+            found += await self._read_pages(session, span, wanted[at : at + NODES_PER_PAGE])
+            if sum(len(rows.places) for rows in found) > VALUES_MAX:
+                log.warning(
+                    "history_cut", values_max=VALUES_MAX, tags_left=len(wanted) - at, reason=_TOO_LONG
+                )
+                break
+        if len(self._without) == len(session.chosen):
+            codes = sorted({quality.describe(code) for code in self._without.values()})
+            self._refuse(
+                f"the server gives out no history of these tags ({', '.join(codes) or 'no node is there'}): "
+                "let it record them, and allow this user to read it"
+            )
+        return Gatherer(self._tags).gather([_cut(one, first_ns, last_ns) for one in found])
+
+    async def _read_pages(
+        self, session: OpcuaSession, span: ua.ReadRawModifiedDetails, places: Sequence[int]
+    ) -> list[Rows]:
+        """Return what the nodes of some tags have, page after page until there is no more or it is enough."""
+        found: list[Rows] = []
+        pages = [_Page(place, None) for place in places]
+        for number in range(PAGES_MAX):
+            is_last = number == PAGES_MAX - 1
+            service = partial(_ask_for_pages, session, span, releases=is_last)
+            answers = await session.try_call(pages, service)
+            if isinstance(answers, str):
+                self._refuse(answers)
+            for answer in answers:
+                if answer.code in _REFUSALS:
+                    self._without[answer.place] = answer.code
+                found.append(answer.rows)
+            pages = [answer for answer in answers if answer.point]
+            if not pages:
+                break
+        return found
+
+    def _refuse(self, reason: str) -> NoReturn:
+        self._refusal = reason
+        raise HistoryRefused(reason)
+
+
+async def _ask_for_pages(
+    session: OpcuaSession,
+    span: ua.ReadRawModifiedDetails,
+    client: UaClient,
+    wishes: list[_Page],
+    *,
+    releases: bool,
+) -> list[_Page]:
+    """Return the next page of each; with `releases` none: the server may forget where they were."""
+    nodes = [
+        ua.HistoryReadValueId(NodeId=session.chosen[wish.place], ContinuationPoint=wish.point)
+        for wish in wishes
+    ]
+    results = await client.history_read(
+        ua.HistoryReadParameters(
+            HistoryReadDetails=span,
+            TimestampsToReturn=ua.TimestampsToReturn.Both,
+            ReleaseContinuationPoints=releases,
+            NodesToRead=nodes,
+        )
+    )
+    if releases:
+        return [_Page(wish.place, None) for wish in wishes]
+    return [_take_page(wish.place, result) for wish, result in zip(wishes, results, strict=True)]
+
+
+def _take_page(place: int, result: ua.HistoryReadResult) -> _Page:
+    if not result.StatusCode.is_good():
+        return _Page(place, None, int(result.StatusCode.value))
+    page = _Page(place, result.ContinuationPoint or None)
+    now_ns = time_ns()
+    for answer in getattr(result.HistoryData, "DataValues", None) or []:
+        add_answer(page.rows, place, answer, now_ns)
+    return page
+
+
+def _describe_span(first_ns: int, last_ns: int) -> ua.ReadRawModifiedDetails:
+    return ua.ReadRawModifiedDetails(
+        IsReadModified=False,
+        StartTime=_EPOCH + timedelta(microseconds=first_ns // 1_000),
+        EndTime=_EPOCH + timedelta(microseconds=-(-last_ns // 1_000)),
+        NumValuesPerNode=VALUES_PER_PAGE,
+        ReturnBounds=False,
+    )
+
+
+def _cut(rows: Rows, first_ns: int, last_ns: int) -> Rows:
+    """Return the rows strictly between the two instants."""
+    cut = Rows()
+    for row, (place, timestamp_ns) in enumerate(zip(rows.places, rows.timestamps, strict=True)):
+        if first_ns < timestamp_ns < last_ns:
+            cut.add(place, timestamp_ns, rows.values[row], rows.codes.get(row, 0))
+    return cut

@@ -1,0 +1,23 @@
+"""Says of one machine what a person should mend, each thing once, over all reconnects."""
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class Sayings:
+    """What has been said of one machine."""
+
+    def __init__(self, machine: str) -> None:
+        self._machine = machine
+        self._said: set[tuple[str, str]] = set()
+
+    def has_said(self, event: str, about: str = "") -> bool:
+        """Return whether this was said of `about` before."""
+        return (event, about) in self._said
+
+    def warn_once(self, event: str, about: str = "", /, **facts: object) -> None:
+        """Write a warning, unless it was written before."""
+        if not self.has_said(event, about):
+            self._said.add((event, about))
+            log.warning(event, machine=self._machine, **facts)
