@@ -1,29 +1,35 @@
 """What the gateway keeps until the cloud says "stored": a SQLite file that survives power cuts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Literal
 
+from edge.outbox.encoding import make_payloads
 from edge.outbox.file import Identity, OutboxAtCap, OutboxFull, lock, open_file
+from edge.outbox.held import HELD_BYTES_MAX, HeldTable
 from edge.outbox.room import Ballast, count_pages
-from edge.outbox.stored import OutboxTotals, Put, StoredBatch, add_dropped, extend_dropped, make_checksum
+from edge.outbox.stored import (
+    Coverage,
+    OutboxTotals,
+    Put,
+    StoredBatch,
+    add_dropped,
+    extend_dropped,
+    make_checksum,
+)
 from edge.outbox.tables import OutboxTables, Row
-from edge.polling.packing import pack
 from models.errors import ForewarnError
 from models.telemetry import (
     PAYLOAD_BYTES_MAX,
-    Batch,
     DroppedRange,
     Frame,
+    Gap,
     MachinePath,
     SequenceRanges,
-    count_values,
     decode_batch,
-    encode_batch,
 )
 from models.words import say_duration
 
-SEQUENCE_DIGITS_MAX = 16
 RELEASED_AT_ONCE_MAX = 32  # on a full disk
 
 WhenFull = Literal["drop_oldest", "stop_polling"]
@@ -85,22 +91,35 @@ class Outbox:
         """Whose outbox this is."""
         return self._identity
 
-    def put(self, flush: Sequence[tuple[MachinePath, list[Frame]]], now_ns: int) -> Put:
-        """Commit the frames as one transaction: a batch per machine, more where one would be too large."""
+    def put(
+        self,
+        flush: Sequence[tuple[MachinePath, list[Frame]]],
+        now_ns: int,
+        *,
+        also: Callable[[], None] = lambda: None,
+        coverage: Coverage | None = None,
+    ) -> Put:
+        """Commit the frames as one transaction: a batch per machine, more where one would be too large.
+
+        `also` does its writing in the same transaction. The gaps of `coverage` come before the frames.
+        """
         rows: list[Row] = []
-        sequence, values = self._sequence_last, 0
+        told = coverage or Coverage()
+        for machine, gaps in told.gaps:
+            rows += self._make_rows(len(rows), machine, [], gaps, now_ns)
         for machine, frames in flush:
-            for part, payload in self._encode(frames, sequence + 1):
-                sequence += 1
-                counted = count_values(part)
-                values += counted
-                rows.append(_make_row(sequence, str(machine), counted, now_ns, payload))
+            rows += self._make_rows(len(rows), machine, frames, [], now_ns)
         self._look_for_room(row[3] for row in rows)
+
+        def write_beside() -> None:
+            self._tables.write_reached(told.reached)
+            also()
+
         try:
-            dropped = self._commit(rows, sequence, values, now_ns)
+            dropped = self._commit(rows, now_ns, write_beside)
         except OutboxFull:
             self._tables.fold_log()  # a log that begins anew may need no more room
-            dropped = self._commit(rows, sequence, values, now_ns)
+            dropped = self._commit(rows, now_ns, write_beside)
         if not self._ballast.is_stowed:
             self._tables.fold_log()
         return Put([StoredBatch(row[0], row[1], row[-1]) for row in rows], dropped)
@@ -144,12 +163,9 @@ class Outbox:
         found, _ = self.read([(sequence, sequence)], 1, 1)
         if not found:
             return Put([], [])
-        parts = self._encode(decode_batch(found[0].payload).frames, self._sequence_last + 1)
-        last = self._sequence_last + len(parts)
-        rows = [
-            _make_row(number, found[0].machine, count_values(part), now_ns, payload)
-            for number, (part, payload) in enumerate(parts, self._sequence_last + 1)
-        ]
+        batch = decode_batch(found[0].payload)
+        rows = self._make_rows(0, found[0].machine, batch.frames, batch.gaps, now_ns)
+        last = rows[-1][0]
         reason = f"cut into {rows[0][0]} to {last}: larger than the broker takes"
         gone = [DroppedRange(sequence, sequence, 0, reason)]
         known = add_dropped(self._dropped, gone)
@@ -176,9 +192,15 @@ class Outbox:
             dropped=self._dropped,
         )
 
-    def _commit(self, rows: list[Row], sequence: int, values: int, now_ns: int) -> list[DroppedRange]:
+    def read_reached(self) -> dict[str, int]:
+        """Return up to when each machine is acquired, or stands in a gap (nanoseconds since 1970)."""
+        with self._tables.translated():
+            return self._tables.read_reached()
+
+    def _commit(self, rows: list[Row], now_ns: int, also: Callable[[], None]) -> list[DroppedRange]:
         """Write the rows, and delete what is too old and what must go for them; return what went."""
-        added_bytes = sum(row[3] for row in rows)
+        sequence = rows[-1][0] if rows else self._sequence_last
+        values, added_bytes = sum(row[2] for row in rows), sum(row[3] for row in rows)
         with self._tables.transaction():
             self._tables.insert(rows, sequence, values)
             dropped = self._choose_oldest(self.waiting_bytes + added_bytes - self.bytes_max, now_ns)
@@ -186,6 +208,7 @@ class Outbox:
             _, gone_values, gone_bytes = self._tables.delete((gone.first, gone.last) for gone in dropped)
             if dropped:
                 self._tables.replace_dropped(known)
+            also()
         if rows:
             self._waiting.add(rows[0][0], sequence)
         self._sequence_last = sequence
@@ -205,15 +228,14 @@ class Outbox:
         self.waiting_bytes -= size
         return count
 
-    def _encode(self, frames: list[Frame], sequence: int) -> list[tuple[list[Frame], bytes]]:
-        gateway, epoch = self._identity.gateway, self._identity.epoch
-
-        def encode(part: list[Frame], number: int = sequence) -> bytes:
-            return encode_batch(Batch(gateway, epoch, number, part))
-
-        packed = pack(frames, encode, self.payload_bytes_max - SEQUENCE_DIGITS_MAX)
-        return packed[:1] + [
-            (part, encode(part, sequence + offset)) for offset, (part, _) in enumerate(packed[1:], 1)
+    def _make_rows(
+        self, offset: int, machine: MachinePath | str, frames: list[Frame], gaps: list[Gap], now_ns: int
+    ) -> list[Row]:
+        """Return the batches of a machine as rows, numbered from `offset` after the last sequence."""
+        first = self._sequence_last + offset + 1
+        found = make_payloads(self._identity, first, frames, gaps, self.payload_bytes_max)
+        return [
+            _make_row(sequence, str(machine), values, now_ns, payload) for sequence, values, payload in found
         ]
 
     def _choose_oldest(self, excess_bytes: int, now_ns: int) -> list[DroppedRange]:
@@ -256,6 +278,7 @@ class Outbox:
             self._ballast.jettison()
             connection, self._identity = open_file(self.path, self.gateway, self.bytes_max)
         self._tables = OutboxTables(connection, self.path)
+        self.held = HeldTable(self._tables, min(HELD_BYTES_MAX, self.bytes_max // 4))
 
     def _load(self) -> None:
         self._sequence_last, self._values_total = self._tables.read_totals()

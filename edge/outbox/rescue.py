@@ -12,9 +12,9 @@ import msgspec
 from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Outbox
 from edge.outbox.pages import Found, find_batches
-from edge.outbox.stored import StoredBatch, make_checksum
+from edge.outbox.stored import Coverage, StoredBatch, make_checksum
 from models.errors import ForewarnError
-from models.telemetry import Frame, MachinePath, count_values, decode_batch
+from models.telemetry import Batch, MachinePath, count_values, decode_batch
 
 PROBES_MAX = 1_000
 PUT_AT_ONCE = 64
@@ -75,15 +75,21 @@ def rescue(path: Path, outbox: Outbox, now_ns: int) -> tuple[int, int]:
             f"{outbox.bytes_max - outbox.waiting_bytes}: raise outbox.bytes_max, or wait until it is emptier"
         )
     made = values = 0
-    flush: list[tuple[MachinePath, list[Frame]]] = []
-    for batch in find_whole(path, set()):
-        frames = decode_batch(batch.payload).frames
-        values += count_values(frames)
-        flush.append((MachinePath.parse(batch.machine), frames))
-        if len(flush) == PUT_AT_ONCE:
-            made += len(outbox.put(flush, now_ns).batches)
-            flush = []
-    return made + (len(outbox.put(flush, now_ns).batches) if flush else 0), values
+    found: list[tuple[MachinePath, Batch]] = []
+
+    def put() -> int:
+        flush = [(machine, batch.frames) for machine, batch in found if batch.frames]
+        gaps = Coverage([(machine, batch.gaps) for machine, batch in found if batch.gaps])
+        return len(outbox.put(flush, now_ns, coverage=gaps).batches) if found else 0
+
+    for one in find_whole(path, set()):
+        batch = decode_batch(one.payload)
+        values += count_values(batch.frames)
+        found.append((MachinePath.parse(one.machine), batch))
+        if len(found) == PUT_AT_ONCE:
+            made += put()
+            found.clear()
+    return made + put(), values
 
 
 def find_whole(path: Path, broken: set[int]) -> Iterator[StoredBatch]:

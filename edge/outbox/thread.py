@@ -8,6 +8,9 @@ from typing import TypeVar
 
 from edge.outbox.file import Identity, OutboxAtCap
 from edge.outbox.outbox import Outbox, OutboxTotals, Put, StoredBatch
+from edge.outbox.settling import Settled, settle_held
+from edge.outbox.stored import Coverage
+from edge.polling.clock_keeper import Held, Lost
 from edge.polling.gate import PollingGate
 from edge.polling.packing import merge_frames
 from models.telemetry import Frame, MachinePath
@@ -43,12 +46,14 @@ class OutboxThread:
         """See `Outbox.open`."""
         await self._call(self._outbox.open)
 
-    async def put(self, flush: Sequence[tuple[MachinePath, list[Frame]]]) -> Put:
+    async def put(
+        self, flush: Sequence[tuple[MachinePath, list[Frame]]], coverage: Coverage | None = None
+    ) -> Put:
         """See `Outbox.put`; the frames of a machine are merged first."""
 
         def put() -> Put:
             merged = [(machine, merge_frames(frames)) for machine, frames in flush]
-            return self._outbox.put(merged, time.time_ns())
+            return self._outbox.put(merged, time.time_ns(), coverage=coverage)
 
         try:
             done = await self._call(put)
@@ -57,6 +62,10 @@ class OutboxThread:
             raise
         self._gate.review(self.waiting_bytes, self.bytes_max)
         return done
+
+    async def read_reached(self) -> dict[str, int]:
+        """See `Outbox.read_reached`."""
+        return await self._call(self._outbox.read_reached)
 
     async def read(self, ranges: Ranges, count_max: int, bytes_max: int) -> tuple[list[StoredBatch], bool]:
         """See `Outbox.read`."""
@@ -84,6 +93,32 @@ class OutboxThread:
     async def totals(self) -> OutboxTotals:
         """See `Outbox.totals`."""
         return await self._call(self._outbox.totals)
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether anything waits here for the clock, or was lost while it did."""
+        return self._outbox.held.holds_any
+
+    @property
+    def held_values(self) -> int:
+        """How many values wait here for the clock."""
+        return self._outbox.held.values
+
+    async def hold(self, boot: str, held: Sequence[Held], lost: Sequence[Lost], seen_ns: int) -> int:
+        """See `HeldTable.add`."""
+        return await self._call(lambda: self._outbox.held.add(boot, held, lost, seen_ns))
+
+    async def settle(self, boot: str, offset_ns: int, now_ns: int) -> Settled | None:
+        """See `settle_held`."""
+        return await self._call(lambda: settle_held(self._outbox, boot, offset_ns, now_ns))
+
+    async def note_time(self, seen_ns: int) -> None:
+        """See `HeldTable.note_time`."""
+        await self._call(lambda: self._outbox.held.note_time(seen_ns))
+
+    async def read_seen_ns(self) -> int:
+        """See `HeldTable.read_seen_ns`."""
+        return await self._call(self._outbox.held.read_seen_ns)
 
     async def close(self) -> None:
         """See `Outbox.close`; the thread ends."""

@@ -1,13 +1,16 @@
 """Where pollers leave frames until the next flush: bounded, oldest out first, every loss counted."""
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable
 
+from edge.outbox.stored import Coverage
+from edge.polling.clock import read_clocks
 from edge.polling.clock_keeper import ClockKeeper
+from edge.polling.gap_book import GapBook
+from edge.polling.gaps import Pace, count_frames
 from edge.polling.gate import PollingGate
-from models.telemetry import Frame, MachinePath
+from models.telemetry import Frame, GapReason, MachinePath
 
 VALUES_PENDING_MAX = 1_000_000
 
@@ -20,10 +23,12 @@ class Collector:
     def __init__(
         self,
         values_pending_max: int = VALUES_PENDING_MAX,
-        read_clocks: Callable[[], tuple[int, int]] = lambda: (time.time_ns(), time.monotonic_ns()),
+        read_clocks: Callable[[], tuple[int, int]] = read_clocks,
     ) -> None:
         self.keeper = ClockKeeper()
         """Holds back what a wrong clock has stamped."""
+        self.gaps = GapBook()
+        """What is not acquired, until it is written down with what is."""
         self._read_clocks = read_clocks
         self.values_pending_max = values_pending_max
         self.values_dropped_total = 0
@@ -38,13 +43,63 @@ class Collector:
         """How many values wait here."""
         return self._values
 
-    def add(self, machine: MachinePath, frames: list[Frame]) -> None:
-        """Keep the frames; what is oldest goes when there is no room."""
-        for owner, admitted in self.keeper.admit(machine, frames, *self._read_clocks()):
-            self._add(owner, admitted)
+    def begin(self, machine: MachinePath, pace: Pace) -> None:
+        """The machine is read from now on."""
+        now_ns, mono_ns = self._read_clocks()
+        self.gaps.begin(machine, 0 if self.keeper.is_doubtful else now_ns, mono_ns, pace)
+
+    def end(self, machine: MachinePath) -> None:
+        """The machine is not read any more."""
+        self.gaps.end(machine, *self._read_clocks())
+
+    def lose(self, machine: MachinePath, reason: GapReason, detail: str) -> None:
+        """Nothing of the machine is acquired from now on."""
+        book = self.gaps.of(machine)
+        if book is not None:
+            book.lose(reason, detail, self._read_clocks()[1])
+
+    def connect(self, machine: MachinePath) -> None:
+        """The machine answers again."""
+        book = self.gaps.of(machine)
+        if book is not None:
+            book.connect(self._read_clocks()[0])
+
+    def miss(self, machine: MachinePath, cycles: int, interval_s: float, before_ns: int) -> None:
+        """So many polls fell out around the newest one; the one before that had reached `before_ns`."""
+        book = self.gaps.of(machine)
+        if book is not None:
+            book.miss(cycles, round(interval_s * 1e9), before_ns)
+
+    def add(self, machine: MachinePath, frames: list[Frame], seen_ns: int = 0) -> None:
+        """Keep the frames; what is oldest goes when there is no room.
+
+        `seen_ns`: up to here the machine was read, whether or not all of it is reported.
+        """
+        now_ns, mono_ns = self._read_clocks()
+        for owner, admitted in self.keeper.admit(machine, frames, now_ns, mono_ns):
+            self._admit(owner, admitted, now_ns, mono_ns)
+        book = self.gaps.of(machine)
+        if book is None:
+            return
+        if self.keeper.is_doubtful:
+            book.hold(mono_ns)
+        elif not frames:
+            book.hear(now_ns, mono_ns)
+        if seen_ns and not self.keeper.is_doubtful:
+            book.see(seen_ns)
+
+    def add_late(self, machine: MachinePath, frames: list[Frame]) -> None:
+        """Keep what a machine remembered of a gap: its timestamps are old, and right."""
+        self._add(machine, frames)
+
+    def _admit(self, machine: MachinePath, frames: list[Frame], now_ns: int, mono_ns: int) -> None:
+        book = self.gaps.of(machine)
+        if book is not None:
+            book.admit(frames, now_ns, mono_ns)
+        self._add(machine, frames)
 
     def _add(self, machine: MachinePath, frames: list[Frame]) -> None:
-        count = sum(len(frame.timestamps) * len(frame.values) for frame in frames)
+        count = count_frames(frames)
         if count == 0:
             return
         self._pending.append((machine, frames, count))
@@ -53,8 +108,9 @@ class Collector:
 
     def take(self) -> list[tuple[MachinePath, list[Frame]]]:
         """Return everything, by machine, and forget it."""
-        for owner, released in self.keeper.release(*self._read_clocks()):
-            self._add(owner, released)
+        now_ns, mono_ns = self._read_clocks()
+        for owner, released in self.keeper.release(now_ns, mono_ns):
+            self._admit(owner, released, now_ns, mono_ns)
         by_machine: dict[MachinePath, list[Frame]] = {}
         for machine, frames, _ in self._pending:
             by_machine.setdefault(machine, []).extend(frames)
@@ -63,8 +119,20 @@ class Collector:
         self.crowded.clear()
         return list(by_machine.items())
 
+    def take_coverage(self, *, with_frames: bool, at_end: bool = False) -> Coverage | None:
+        """Return what is to be committed with the frames of `take`, in the same turn of the loop."""
+        now_ns, mono_ns = self._read_clocks()
+        if not self.keeper.is_doubtful:
+            self.gaps.grow(now_ns, mono_ns, at_once=at_end)
+        return self.gaps.take(mono_ns, with_frames=with_frames)
+
+    def settle(self) -> None:
+        """What was taken is committed."""
+        self.gaps.settle(self._read_clocks()[1])
+
     def give_back(self, taken: list[tuple[MachinePath, list[Frame]]]) -> None:
         """Keep again, as the oldest, what could not be written."""
+        self.gaps.give_back()
         for machine, frames in reversed(taken):
             for frame in reversed(frames):
                 count = len(frame.timestamps) * len(frame.values)
@@ -72,15 +140,17 @@ class Collector:
                 self._values += count
         self._make_room()
 
-    def count_lost(self, taken: list[tuple[MachinePath, list[Frame]]]) -> None:
+    def count_lost(self, taken: list[tuple[MachinePath, list[Frame]]], why: str = "") -> None:
         """Count what was taken and will come to nothing."""
-        self.values_dropped_total += sum(
-            len(frame.timestamps) * len(frame.values) for _, frames in taken for frame in frames
-        )
+        self.gaps.give_back()
+        for machine, frames in taken:
+            self.values_dropped_total += count_frames(frames)
+            self.gaps.lose(machine, frames, f"a fault in the program cost values that were read: {why}")
 
     def _make_room(self) -> None:
         while self._values > self.values_pending_max and self._pending:
-            _, _, count = self._pending.popleft()
+            machine, frames, count = self._pending.popleft()
+            self.gaps.drop(machine, frames)
             self._values -= count
             self.values_dropped_total += count
         if self._values * 2 > self.values_pending_max:

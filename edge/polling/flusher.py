@@ -8,7 +8,7 @@ import structlog
 from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Put
 from edge.outbox.thread import OutboxThread
-from edge.polling.clock_news import ClockNews
+from edge.polling.clock_custody import ClockCustody
 from edge.polling.collector import Collector
 from edge.polling.progress import DISK, Progress
 from models.words import say_duration
@@ -37,7 +37,8 @@ class Flusher:
         self.trouble = ""
         """Why the disk takes nothing now; empty while it does."""
         self._progress = progress or Progress()
-        self._clock_news = ClockNews()
+        self.clock = ClockCustody(collector.keeper, outbox, on_put)
+        """Takes what waits for the clock to the disk, and on from there."""
         self._collector = collector
         self._outbox = outbox
         self._flush_s = flush_s
@@ -49,9 +50,11 @@ class Flusher:
         self._dropped_said_at = float("-inf")
         self._full_said_at = float("-inf")
         self._given_up = 0
+        self._at_end = False
 
     async def finish(self) -> None:
-        """Flush for the last time, and say what cannot be kept."""
+        """Flush for the last time, open gaps too, and say what cannot be kept."""
+        self._at_end = True
         await self.flush()
         if self._collector.values_pending:
             log.error(
@@ -60,7 +63,7 @@ class Flusher:
                 reason=self.trouble,
                 mend="they were in memory only: let the disk take values before you stop the agent",
             )
-        self._clock_news.tell_end(self._collector.keeper)
+        self.clock.tell_end()
 
     @property
     def values_dropped_total(self) -> int:
@@ -91,12 +94,17 @@ class Flusher:
         self._writing = None
 
     async def _write(self) -> None:
-        taken, safe = self._collector.take(), False
-        self._clock_news.tell(self._collector.keeper)
         now = asyncio.get_running_loop().time()
-        if taken:
+        try:
+            if await self.clock.carry():
+                self._say_working(now)
+        except OutboxUnavailable as error:
+            self._say_failing(now, str(error))
+        taken, safe = self._collector.take(), False
+        coverage = self._collector.take_coverage(with_frames=bool(taken), at_end=self._at_end)
+        if taken or coverage is not None:
             try:
-                put = await self._outbox.put(taken)
+                put = await self._outbox.put(taken, coverage)
             except OutboxUnavailable as error:
                 self._collector.give_back(taken)
                 safe = True
@@ -104,6 +112,7 @@ class Flusher:
                 await asyncio.sleep(min(1.0, self._flush_s))
             else:
                 safe = True
+                self._collector.settle()
                 self._say_working(now)
                 self._measure(now, put)
                 self._on_put(put)

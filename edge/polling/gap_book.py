@@ -14,6 +14,8 @@ MARK_S = 10.0
 """How often it is written down how far machines are acquired that have nothing to say."""
 GAPS_PENDING_MAX = 1_000
 KINDS_MAX = 1_000
+GATEWAY_DOWN = "the gateway did not run, or not with this machine among its settings"
+NOT_IN_SETTINGS = "its settings changed, or it was not among them"
 MEMORY_FULL = "the disk took nothing, and memory had no more room"
 JOINED = "several gaps, told as one: more came than the gateway keeps until the disk takes them"
 
@@ -56,23 +58,34 @@ class GapBook:
 
     def begin(self, machine: MachinePath, now_ns: int, mono_ns: int, pace: Pace) -> None:
         """The machine is read from now on; 0 for `now_ns` while the clock is wrong."""
-        known = self._machines.get(machine)
-        if known is None:
-            reached_ns = self._ended.pop(str(machine), 0) or self._known.get(str(machine), 0)
-            self._machines[machine] = MachineGaps(now_ns, mono_ns, reached_ns, pace)
-        else:
-            known.pace = pace
+        ended_ns = self._ended.pop(str(machine), 0)
+        reached_ns = ended_ns or self._known.get(str(machine), 0)
+        self._machines[machine] = book = MachineGaps(now_ns, mono_ns, reached_ns, pace)
+        if ended_ns:
+            book.lose("polling_stopped", NOT_IN_SETTINGS, mono_ns)
+        elif reached_ns:
+            book.lose("gateway_down", GATEWAY_DOWN, mono_ns)
 
     def of(self, machine: MachinePath) -> MachineGaps | None:
         """Return what is known of one machine; None for one that was never begun."""
         return self._machines.get(machine)
 
-    def end(self, machine: MachinePath, detail: str, now_ns: int, mono_ns: int) -> None:
+    def take_ended(self, machine: MachinePath) -> list[Gap]:
+        """Return the gaps that have just ended and that the machine's history may fill; forget them."""
+        book = self._machines.get(machine)
+        return [] if book is None else book.take_ended()
+
+    def reached_ns(self, machine: MachinePath) -> int:
+        """Return up to when the machine is acquired; 0 where nothing ever was."""
+        book = self._machines.get(machine)
+        return 0 if book is None else book.reached_ns
+
+    def end(self, machine: MachinePath, now_ns: int, mono_ns: int) -> None:
         """The machine is not read any more; should it be again, the gap goes on from here."""
         book = self._machines.pop(machine, None)
         if book is None:
             return
-        book.lose("polling_stopped", detail, mono_ns)
+        book.lose("polling_stopped", NOT_IN_SETTINGS, mono_ns)
         book.grow(now_ns, mono_ns, at_once=True)
         self.add(machine, book.take())
         self._ended[str(machine)] = book.reached_ns

@@ -23,8 +23,6 @@ GROW_FIRST_S = 15.0
 GROW_S_MAX = 600.0
 """A gap that is still open is recorded as far as it has come after 15 s, 30 s, ..., then every 10 min."""
 
-GATEWAY_DOWN = "the gateway did not run, or not with this machine among its settings"
-
 
 class Pace(msgspec.Struct, frozen=True):
     """How a machine's news come, in nanoseconds.
@@ -52,6 +50,7 @@ class _Loss(msgspec.Struct):
     told: _Cause | None = None
     grow_at_s: float = GROW_FIRST_S
     back_at_ns: int = 0
+    held_mono_ns: int = 0
 
 
 class _Return(msgspec.Struct):
@@ -67,7 +66,7 @@ class MachineGaps:
 
     `now_ns` is the gateway's clock, `mono_ns` one that is never set; timestamps are the machine's own.
     `begun_ns`: since when it is to be read, 0 while the clock is wrong; `reached_ns`: how far it was acquired
-    before the program began, 0 when it never was.
+    before, 0 when it never was (who knows that it was says `lose` with the reason why it no longer is).
     """
 
     def __init__(self, begun_ns: int, mono_ns: int, reached_ns: int = 0, pace: Pace | None = None) -> None:
@@ -85,8 +84,6 @@ class MachineGaps:
         self._loss: _Loss | None = None
         self._return: _Return | None = None
         self._missed: tuple[int, int, int, int] | None = None
-        if reached_ns:
-            self.lose("gateway_down", GATEWAY_DOWN, mono_ns)
 
     @property
     def is_open(self) -> bool:
@@ -126,6 +123,11 @@ class MachineGaps:
             self._loss.back_at_ns = now_ns
         self._begins_anew = True
 
+    def hold(self, mono_ns: int) -> None:
+        """What it says is acquired and waits for the clock to be set: `admit` will never see it."""
+        if self._loss is not None and not self._loss.held_mono_ns:
+            self._loss.held_mono_ns = mono_ns
+
     def miss(self, cycles: int, interval_ns: int, before_ns: int) -> None:
         """So many polls fell out, around the newest one; the one before that had reached `before_ns`."""
         if self._loss is None and before_ns:
@@ -146,6 +148,11 @@ class MachineGaps:
         if self.pace.lag_ns:
             for frame in frames:
                 self._last_of.update(dict.fromkeys(frame.values, frame.timestamps[-1]))
+
+    def see(self, seen_ns: int) -> None:
+        """It was read up to here, though not all of it is worth reporting."""
+        if self._loss is None:
+            self.reached_ns = max(self.reached_ns, seen_ns)
 
     def hear(self, now_ns: int, mono_ns: int) -> None:
         """The machine has answered that there is nothing new: silence is no gap."""
@@ -200,6 +207,8 @@ class MachineGaps:
         loss, self._loss = self._loss, None
         assert loss is not None
         cause = loss.told or _choose_cause(loss.causes, mono_ns)
+        if loss.held_mono_ns:
+            last_ns = min(last_ns, now_ns - (mono_ns - loss.held_mono_ns))
         gap = Gap(loss.first_ns, max(last_ns, loss.first_ns + 1), cause.reason, detail=cause.detail)
         if gap.last - gap.first > 1:
             self._ready.append(gap)

@@ -6,6 +6,10 @@ from models.telemetry import Frame
 OPEN_AGAIN_SHARE = 0.9  # of the outbox's cap: with less room it would only close again at the next flush
 
 
+class PollingStopped(NotConnected):
+    """We do not want to read now: like `NotConnected`, and no fault of the machine's."""
+
+
 class PollingGate:
     """Open, or closed for a reason."""
 
@@ -50,4 +54,4 @@ class GatedDriver:
 
     def _look(self) -> None:
         if self._gate.reason:
-            raise NotConnected(f"polling is stopped: {self._gate.reason}")
+            raise PollingStopped(f"polling is stopped: {self._gate.reason}")

@@ -8,10 +8,12 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from edge.drivers import Driver, NotConnected
+from edge.drivers import Driver, NotConnected, TellsGaps
 from edge.polling.clock import Timeline
 from edge.polling.collector import Collector
-from edge.polling.gate import GatedDriver
+from edge.polling.gaps import Pace
+from edge.polling.gate import GatedDriver, PollingStopped
+from edge.polling.history import HISTORY_S_MAX, HistoryFiller
 from edge.polling.machine_states import MachineStates
 from edge.polling.progress import Progress
 from edge.polling.tag_filter import TagFilter
@@ -36,11 +38,16 @@ log = structlog.get_logger()
 
 
 class MachineSource(msgspec.Struct, frozen=True):
-    """A machine, the driver that reaches it, and the rules of its tags where some have any."""
+    """A machine, the driver that reaches it, and the rules of its tags where some have any.
+
+    `history_s_max`: so much of a gap may be filled from what the machine remembers; 0 for nothing.
+    """
 
     path: MachinePath
     driver: Driver
     filter: TagFilter | None = None
+    pace: Pace = Pace()
+    history_s_max: float = HISTORY_S_MAX
 
 
 class Schedule:
@@ -72,6 +79,8 @@ class Poller:
     ) -> None:
         self._path = source.path
         self._driver = GatedDriver(source.driver, collector.gate)
+        self._teller = source.driver if isinstance(source.driver, TellsGaps) else None
+        self._filler = HistoryFiller(source.path, source.driver, collector, source.history_s_max)
         self._filter = source.filter
         self._collector = collector
         self._states = states
@@ -80,6 +89,7 @@ class Poller:
         self._clamped_said = 0
         self._bad_said: dict[str, int] = {}
         states.begin(source.path, time.time_ns())
+        collector.begin(source.path, source.pace)
         self._counters = states.counters[source.path]
 
     async def run(self) -> None:
@@ -91,8 +101,14 @@ class Poller:
                 await self._limited(self._driver.connect(), CONNECT_TIMEOUT_S, "connecting")
                 backoff.reset()
                 self._say_connected()
-                await self._read_on()
+                async with self._filler.running():
+                    await self._read_on()
             except NotConnected as error:
+                self._take_gaps()
+                stopped = isinstance(error, PollingStopped)
+                self._collector.lose(
+                    self._path, "polling_stopped" if stopped else "connection_lost", str(error)
+                )
                 self._say_lost(str(error))
             finally:
                 await self._close()
@@ -101,11 +117,14 @@ class Poller:
     def note_fault(self, error: str) -> None:
         """Put into the status that this poller broke on a fault of ours and will begin again."""
         self._promise(FAULT_S_MAX)
-        self._states.lose(self._path, time.time_ns(), f"a fault in the program: {error}")
+        reason = f"a fault in the program: {error}"
+        self._collector.lose(self._path, "connection_lost", reason)
+        self._states.lose(self._path, time.time_ns(), reason)
 
     def end(self) -> None:
         """Be forgotten: the machine is not read any more."""
         self._progress.forget(str(self._path))
+        self._collector.end(self._path)
         self._states.forget(self._path)
 
     def _promise(self, within_s: float | None) -> None:
@@ -125,20 +144,26 @@ class Poller:
         timeout_s = max(READ_TIMEOUT_S_MIN, 2 * interval_s)
         while True:
             self._promise(timeout_s + interval_s)
+            before_ns = self._collector.gaps.reached_ns(self._path)
             self._keep(await self._limited(self._driver.read(), timeout_s, "a read"))
             wait_s, missed = schedule.next(loop.time())
             if missed:
                 self._states.miss(self._path, missed)
+                self._collector.miss(self._path, missed, interval_s, before_ns)
             await asyncio.sleep(wait_s)
 
     def _keep(self, frames: list[Frame]) -> None:
         now_ns = time.time_ns()
         admitted = [kept for frame in frames for kept in self._timeline.admit(frame, now_ns)]
+        seen_ns = 0
         if self._filter is not None:
+            seen_ns = max((frame.timestamps[-1] for frame in admitted), default=0)
             admitted = self._filter.apply(admitted)
             say_tag_news(self._path, self._filter.take_news())
         self._count(frames)
-        self._collector.add(self._path, admitted)
+        self._take_gaps()
+        self._collector.add(self._path, admitted, seen_ns)
+        self._filler.look()
         self._states.observe(self._path, frames)
         self._say_bad_tags()
         if self._timeline.clamped_total and not self._clamped_said:
@@ -148,6 +173,11 @@ class Poller:
                 reason="values came with older timestamps than those before; they are kept just after those",
             )
         self._clamped_said = self._timeline.clamped_total
+
+    def _take_gaps(self) -> None:
+        """Pass on what the driver itself knows to be missing."""
+        if self._teller is not None:
+            self._collector.gaps.add(self._path, self._teller.take_gaps())
 
     def _count(self, frames: list[Frame]) -> None:
         counted = self._counters
@@ -180,6 +210,7 @@ class Poller:
         if self._filter is not None:
             self._filter.begin_again()
         now_ns = time.time_ns()
+        self._collector.connect(self._path)
         before = self._states.get(self._path)
         self._states.connect(self._path, now_ns)
         if before.state == "lost":

@@ -210,7 +210,7 @@ async def test_a_damaged_outbox_ends_the_program(
 ) -> None:
     """There is nothing to wait for: the agent ends with the mend, and its next start begins anew."""
 
-    def find_damage(*_: object) -> None:
+    def find_damage(*_: object, **__: object) -> None:
         raise OutboxCorrupt("outbox.sqlite is damaged: start the agent again")
 
     monkeypatch.setattr(Outbox, "put", find_damage)
@@ -228,7 +228,7 @@ async def test_a_full_disk_keeps_values_in_memory(
     cloud.start()
     put, driver = Outbox.put, CountingDriver()
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OutboxUnavailable("outbox.sqlite: database or disk is full")
 
     with capture_logs() as said:

@@ -11,7 +11,7 @@ from edge.outbox.thread import OutboxThread
 from edge.polling import flusher as module
 from edge.polling.collector import Collector
 from edge.polling.flusher import Flusher
-from models.telemetry import Frame, MachinePath
+from models.telemetry import Frame, MachinePath, decode_batch
 
 PUMP = MachinePath.parse("site/area/line/pump")
 
@@ -31,7 +31,7 @@ async def test_a_failing_disk_costs_the_oldest_values_counted(
     flusher = Flusher(collector, outbox, 0.01, puts.append)
     real = Outbox.put
 
-    def refuse(*_: object) -> Put:
+    def refuse(*_: object, **__: object) -> Put:
         raise OutboxFull("the disk is full: make room")
 
     monkeypatch.setattr(Outbox, "put", refuse)
@@ -46,8 +46,10 @@ async def test_a_failing_disk_costs_the_oldest_values_counted(
     assert flusher.values_dropped_total == 15
     events = [line["event"] for line in said]
     assert (events.count("outbox_unwritable"), events.count("outbox_writable")) == (1, 1)
-    read, _ = await outbox.read([(1, 9)], 9, 10**6)
-    assert b"[16,17,18,19,20,21,22,23,24,25]" in read[0].payload
+    told, kept = (decode_batch(batch.payload) for batch in (await outbox.read([(1, 9)], 9, 10**6))[0])
+    (gap,) = told.gaps
+    assert (gap.first, gap.last, gap.reason, gap.tags, gap.values) == (0, 16, "memory_full", ["flow"], 15)
+    assert kept.frames[0].timestamps == list(range(16, 26))
     await outbox.close()
 
 
@@ -77,7 +79,7 @@ async def test_what_ends_with_the_program_is_said(tmp_path: Path, monkeypatch: p
     await outbox.open()
     flusher = Flusher(collector, outbox, 0.01, lambda _: None)
 
-    def refuse(*_: object) -> Put:
+    def refuse(*_: object, **__: object) -> Put:
         raise OutboxFull("the disk is full: make room")
 
     with capture_logs() as said:
