@@ -6,11 +6,11 @@ INSTALLED := $(VENV)/installed
 ARGS ?=
 SERVICES := mosquitto influxd victoria-metrics chromium strace gcc mbpoll npm systemd-analyze
 
-.PHONY: help demo test slow check services system-services bench lock clean
+.PHONY: help demo test custody custody-long slow check services system-services bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Forewarn needs Python 3.11 or newer; this is " + sys.version)'
@@ -24,6 +24,12 @@ demo: $(INSTALLED) ## a simulated plant wears out before your eyes: make demo AR
 
 test: $(INSTALLED) ## every test but the slow ones
 	$(BIN)/python -m pytest -m "not slow and not bench" $(ARGS)
+
+custody: $(INSTALLED) ## prove that nothing is lost: each fault in turn; ARGS=--write-custody writes docs/CUSTODY.md
+	$(BIN)/python -m pytest -s -m "not slow" tests/custody $(ARGS)
+
+custody-long: $(INSTALLED) ## faults drawn at random for ten minutes, on both stores: FOREWARN_SEED repeats a run
+	$(BIN)/python -m pytest -s -m "slow" tests/custody $(ARGS)
 
 slow: $(INSTALLED) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m "slow" $(ARGS)

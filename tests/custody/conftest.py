@@ -1,0 +1,26 @@
+"""The custody tests' options and the book of outcomes, from which their page is written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.custody import report
+from tests.custody.schedule import Outcome
+
+PAGE = Path(__file__).parents[2] / "docs" / "CUSTODY.md"
+Book = list[tuple[str, Outcome]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make custody ARGS=--write-custody` write the page."""
+    parser.addoption("--write-custody", action="store_true", help="write docs/CUSTODY.md")
+
+
+@pytest.fixture(scope="session")
+def book(request: pytest.FixtureRequest) -> Iterator[Book]:
+    """What each run came to; at the end docs/CUSTODY.md is written, when that was asked for."""
+    outcomes: Book = []
+    yield outcomes
+    if request.config.getoption("--write-custody", default=False) and outcomes:
+        report.write(PAGE, outcomes)

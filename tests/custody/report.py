@@ -1,0 +1,85 @@
+"""The custody figures as a page for people: docs/CUSTODY.md."""
+
+import platform
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.custody.schedule import Outcome
+from tests.servers import find_program
+
+HEADER = """# Custody, measured
+
+> Every value that the edge accepted (committed to its outbox) is stored exactly once, under any sequence of
+> faults; every value that was not acquired is covered by a recorded gap with a reason.
+
+`make custody` runs the chain (counting machines over Modbus and OPC UA, two gateways, Mosquitto without
+persistence, ingesters, a store), does the following to it, and compares what the machines handed out, what
+the gateways said that they had committed, and what the store holds. `make custody-long` draws faults at
+random for ten minutes. The same harness must find a loss where the outbox is trimmed on the broker's
+acknowledgement, and where SQLite does not wait for the disk; both are tests. This page is written by
+`make custody ARGS=--write-custody`.
+"""
+
+
+def describe(outcomes: Sequence[tuple[str, Outcome]]) -> str:
+    """Return the page."""
+    parts = [HEADER, "## Verdicts\n", _tabulate_verdicts(outcomes)]
+    for name, outcome in outcomes:
+        if len(outcome.strikes) > 1:
+            parts += [f"## {name[0].upper()}{name[1:]}: fault by fault\n", _tabulate_strikes(outcome)]
+    parts += ["## Versions\n", _list_versions()]
+    return "\n".join(parts)
+
+
+def _tabulate_verdicts(outcomes: Sequence[tuple[str, Outcome]]) -> str:
+    lines = [
+        "| run | store | faults | handed out | accepted | lost | stored twice | never handed out "
+        "| wrong value | not acquired, in a gap | not acquired, no gap | recovery p50 / max "
+        "| backlog at most |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for name, outcome in outcomes:
+        found = outcome.verdict
+        times = sorted(one.recovery_s for one in outcome.strikes if one.recovery_s is not None)
+        recovery = f"{times[len(times) // 2]:g} / {times[-1]:g} s" if times else "-"
+        peak = max((one.peak_backlog for one in outcome.strikes), default=0)
+        seed = "" if outcome.seed is None else f", seed {outcome.seed}"
+        lines.append(
+            f"| {name}{seed} | {outcome.store} | {len(outcome.strikes)} | {found.issued:,} "
+            f"| {found.accepted:,} | **{found.missing:,}** | {found.twice} | {found.never_issued} "
+            f"| {found.wrong_value} | {found.covered:,} | {found.uncovered} | {recovery} | {peak:,} batches |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _tabulate_strikes(outcome: Outcome) -> str:
+    lines = ["| fault | lasted | backlog at most | all stored after |", "|---|--:|--:|--:|"]
+    for one in outcome.strikes:
+        after = "never" if one.recovery_s is None else f"{one.recovery_s:g} s"
+        lines.append(f"| {one.name} | {one.lasted_s:g} s | {one.peak_backlog:,} batches | {after} |")
+    gaps = ", ".join(f"{reason} {seconds:.0f} s" for reason, seconds in sorted(outcome.gap_seconds.items()))
+    return "\n".join(lines) + f"\n\nRecorded gaps, summed over all machines: {gaps or 'none'}.\n"
+
+
+def _list_versions() -> str:
+    mosquitto = subprocess.run([find_program("mosquitto"), "-h"], capture_output=True, text=True, check=False)
+    influxd = subprocess.run(
+        [find_program("influxd"), "version"], capture_output=True, text=True, check=False
+    )
+    return (
+        f"Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}, "
+        f"{mosquitto.stdout.splitlines()[0]}, {influxd.stdout.strip().split(' (')[0]}, "
+        f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}.\n"
+    )
+
+
+def _ask(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def write(path: Path, outcomes: Sequence[tuple[str, Outcome]]) -> None:
+    """Write the page."""
+    path.write_text(describe(outcomes))

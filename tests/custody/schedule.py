@@ -1,0 +1,133 @@
+"""Runs a schedule of faults over the chain, lets it come to rest, and judges what became of every number."""
+
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from tests.custody.faults import DIRECTED, Fault, healed
+from tests.custody.plant import Plant
+from tests.custody.reconcile import Verdict, reconcile
+from tests.custody.truth import Issue
+
+RECOVERY_S_MAX = 60.0
+DRAIN_S_MAX = 90.0
+FRESH_S_MAX = 5.0
+"""So long a fresh value of every machine may take once nothing hinders it any more."""
+LOOK_S = 0.1
+SETTLE_S = 0.5
+
+
+class Strike(msgspec.Struct, frozen=True):
+    """One fault as it went: `recovery_s` from its end until all that waited then was stored, None: never."""
+
+    name: str
+    lasted_s: float
+    peak_backlog: int
+    recovery_s: float | None
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """A whole run. `silent`: machines without a fresh value at the end. `waiting`: batches left behind."""
+
+    seed: int | None
+    store: str
+    seconds: float
+    strikes: list[Strike]
+    verdict: Verdict
+    silent: list[str]
+    waiting: int
+    gap_seconds: dict[str, float]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was lost, nothing doubled, nothing unexplained, and all machines go on."""
+        return self.verdict.is_clean and not self.silent and not self.waiting
+
+
+def choose_faults(
+    store: str, *, is_root: bool, seed: int | None = None, seconds: float = 0
+) -> Sequence[Fault]:
+    """Return the directed schedule, or with a seed one drawn at random that lasts about `seconds`."""
+    possible = [
+        fault for fault in DIRECTED if fault.needs_store in ("", store) and (is_root or not fault.needs_root)
+    ]
+    if seed is None:
+        return possible
+    dice = random.Random(seed)
+    return [dice.choice(possible) for _ in range(max(1, int(seconds / 12)))]
+
+
+def run_schedule(
+    plant: Plant, faults: Iterable[Fault], seed: int | None = None, say: Callable[[str], None] = print
+) -> Outcome:
+    """Strike with each fault in turn, drain, and return what came of it."""
+    began = time.monotonic()
+    strikes = []
+    with healed(plant):
+        for fault in faults:
+            strikes.append(_strike(plant, fault))
+            say(f"{strikes[-1]}")
+            time.sleep(SETTLE_S)
+    waiting = _drain(plant)
+    silent = _find_silent(plant)
+    issued = plant.read_issued()
+    waiting += _drain(plant)
+    accepted, stored, gaps = plant.read_accepted(), plant.read_stored(), plant.read_gaps()
+    since = plant.read_issued()[len(issued) :]
+    accepted = _leave_out_unfinished(accepted, since)
+    verdict = reconcile(issued, accepted, stored, gaps, int(plant.slack_s * 1e9), since)
+    by_reason: dict[str, float] = {}
+    for _, gap in gaps:
+        by_reason[gap.reason] = by_reason.get(gap.reason, 0.0) + (gap.last - gap.first) / 1e9
+    return Outcome(
+        seed,
+        plant.store_kind,
+        time.monotonic() - began,
+        strikes,
+        verdict,
+        sorted(silent),
+        waiting,
+        by_reason,
+    )
+
+
+def _strike(plant: Plant, fault: Fault) -> Strike:
+    began = time.monotonic()
+    fault.strike(plant)
+    ended, last = time.monotonic(), plant.read_sequences()
+    peak = waiting = plant.list_waiting(last)
+    while waiting and time.monotonic() - ended < RECOVERY_S_MAX:
+        time.sleep(LOOK_S)
+        waiting = plant.list_waiting(last)
+        peak = max(peak, waiting)
+    recovery_s = None if waiting else round(time.monotonic() - ended, 1)
+    return Strike(fault.name, round(ended - began, 1), peak, recovery_s)
+
+
+def _drain(plant: Plant) -> int:
+    """Wait until all that waits now has gone; return how many batches have not."""
+    last, until = plant.read_sequences(), time.monotonic() + DRAIN_S_MAX
+    while plant.list_waiting(last) and time.monotonic() < until:
+        time.sleep(LOOK_S)
+    return plant.list_waiting(last)
+
+
+def _leave_out_unfinished(
+    accepted: Sequence[tuple[str, int]], since: Iterable[Issue]
+) -> list[tuple[str, int]]:
+    """Leave out what was accepted while the judge was reading: it may be on its way."""
+    fresh = {(issue.machine, issue.number) for issue in since}
+    return [key for key in accepted if key not in fresh]
+
+
+def _find_silent(plant: Plant) -> set[str]:
+    """Return the machines of which no value newer than now is stored within the time allowed."""
+    since_ns = time.time_ns()
+    until = time.monotonic() + FRESH_S_MAX
+    while silent := plant.list_silent(since_ns):
+        if time.monotonic() > until:
+            break
+        time.sleep(LOOK_S)
+    return silent
