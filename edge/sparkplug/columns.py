@@ -24,6 +24,8 @@ from edge.sparkplug.payload import (
 from models.telemetry import Frame, Value, quality
 
 NS_PER_MS = 1_000_000
+MOVED_MS_MAX = 2
+"""How much later than it was a value may be said to be, to have a millisecond of its own."""
 _STAMP_BYTES = 6
 _STAMP_MIN, _STAMP_MAX = 1 << 35, (1 << 42) - 1  # milliseconds that take six bytes: 1971 to 2109
 
@@ -55,8 +57,8 @@ class MetricKey(msgspec.Struct, frozen=True):
 class EncodedRows(msgspec.Struct, frozen=True):
     """Metrics, encoded, in the order of their timestamps, in parts that each fit a message.
 
-    `merged`: values left out because the same metric had a later one within the same millisecond, which is
-    the finest that Sparkplug can say.
+    Sparkplug says whole milliseconds, and one value per metric in each. `merged`: values left out because
+    there were more.
     """
 
     parts: list[bytes]
@@ -87,7 +89,7 @@ def encode_rows(
     pieces: list[Piece] = []
     merged = 0
     for given in frames:
-        frame, stamps, lost = _merge_milliseconds(given)
+        frame, stamps, lost = _say_milliseconds(given)
         merged += lost
         plain, odd = _split_tags(frame, stamps, keys)
         blocks += [_encode_block(frame, stamps, tags, is_historical) for tags in plain]
@@ -120,12 +122,29 @@ def describe_quality(code: int, *, is_known: bool = True) -> dict[str, Property]
     return {QUALITY: Property(INT32, word), STATUS_CODE: Property(INT64, code)}
 
 
-def _merge_milliseconds(frame: Frame) -> tuple[Frame, list[int], int]:
+def _say_milliseconds(frame: Frame) -> tuple[Frame, list[int], int]:
+    """Return the frame with a stamp of its own for each row, and how many values that cost.
+
+    Rows of one millisecond follow each other by one, as long as none is moved by more than MOVED_MS_MAX; of
+    more rows than that, the last are kept.
+    """
     stamps = [at // NS_PER_MS for at in frame.timestamps]
-    last = {stamp: row for row, stamp in enumerate(stamps)}
-    if len(last) == len(stamps):
+    if len(set(stamps)) == len(stamps):
         return frame, stamps, 0
-    rows = list(last.values())
+    rows: list[int] = []
+    said: list[int] = []
+    for row, stamp in enumerate(stamps):
+        if said and stamp <= said[-1]:
+            if said[-1] + 1 - stamp <= MOVED_MS_MAX:
+                said.append(said[-1] + 1)
+                rows.append(row)
+            else:
+                rows[-1] = row
+        else:
+            said.append(stamp)
+            rows.append(row)
+    if len(rows) == len(stamps):
+        return frame, said, 0
     values: dict[str, list[Value]] = {
         tag: [column[row] for row in rows] for tag, column in frame.values.items()
     }
@@ -134,7 +153,7 @@ def _merge_milliseconds(frame: Frame) -> tuple[Frame, list[int], int]:
         for tag, known in frame.quality.items()
     }
     kept = Frame([frame.timestamps[row] for row in rows], values, codes)
-    return kept, list(last), (len(stamps) - len(rows)) * len(values)
+    return kept, said, (len(stamps) - len(rows)) * len(values)
 
 
 def _split_tags(

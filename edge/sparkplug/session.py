@@ -54,7 +54,7 @@ class NodeSession:
         """What the broker takes: a birth is never cut."""
         self._bytes_max = bytes_max
         self.merged_total = 0
-        """Values left out because the same tag had a later one within the same millisecond."""
+        """Values left out because the same tag had more than milliseconds have room for."""
         self._properties = properties
         self._by_alias = by_alias
         self._node_values: dict[str, int] = {}

@@ -61,7 +61,7 @@ def list_sparkplug_metrics(vitals: SparkplugVitals) -> list[Metric]:
             vitals.values_dropped_total,
         ),
         "merged_values_total": (
-            "Values with a later one of their tag in the same millisecond",
+            "Values left out where a tag had more than one in each millisecond",
             vitals.values_merged_total,
         ),
         "commands_rejected_total": ("Commands that were no payload", vitals.commands_rejected_total),

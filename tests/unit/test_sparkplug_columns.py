@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edge.sparkplug.columns import MetricKey, encode_rows
 from edge.sparkplug.decoding import decode_payload
-from edge.sparkplug.payload import BOOLEAN, DOUBLE, INT32, INT64, Property, wrap_metrics
+from edge.sparkplug.payload import BOOLEAN, DOUBLE, INT32, INT64, Metric, Property, wrap_metrics
 from models.telemetry import Frame
 from models.telemetry import quality as status
 from tests.servers import find_peer
@@ -20,12 +20,12 @@ COLUMN_VALUES = st.none() | DOUBLES
 
 @st.composite
 def frames(draw: st.DrawFn) -> list[Frame]:
-    """Draw frames of any tags, with holes, qualities, and timestamps within the same millisecond."""
+    """Draw frames of any tags, with holes and qualities."""
     found = []
     for _ in range(draw(st.integers(1, 3))):
         tags = draw(st.lists(st.sampled_from(TAG_NAMES), min_size=1, unique=True))
         start = draw(st.sampled_from([1, NOW_MS * 1_000_000]))
-        steps = draw(st.lists(st.sampled_from([1, 400_000, 1_000_000, 10**9]), min_size=1, max_size=5))
+        steps = draw(st.lists(st.sampled_from([1_000_000, 1_500_000, 10**9]), min_size=1, max_size=5))
         times = list(itertools.accumulate([start, *steps]))
         columns = {
             tag: draw(st.lists(COLUMN_VALUES, min_size=len(times), max_size=len(times))) for tag in tags
@@ -48,42 +48,61 @@ KEYS = [
 ]
 
 
+def say(tag: str, frame: Frame, row: int) -> tuple[float | bool | None, int]:
+    """Return the value and status code that a metric should say."""
+    value = frame.values[tag][row]
+    code = frame.quality.get(tag, {}).get(row, status.GOOD if value is not None else status.BAD)
+    return None if value is None else value != 0 if tag == "running" else value, code
+
+
+def hear(metric: Metric) -> tuple[object, object]:
+    """Return the value and status code that a metric says."""
+    code = metric.properties.get("statusCode")
+    return metric.value, status.GOOD if code is None else code.value
+
+
 @given(frames(), st.sampled_from(KEYS), st.booleans(), st.sampled_from([1, 60, 100_000]))
 def test_columns_say_what_one_metric_after_the_other_would(
     given_frames: list[Frame], keys: dict[str, MetricKey], is_historical: bool, bytes_max: int
 ) -> None:
-    """Every value of every millisecond arrives, once, with its quality, however the tags are named or cut."""
+    """Every value arrives once, with its time and quality, oldest first, however tags are named or cut."""
     encoded = encode_rows(given_frames, keys, is_historical=is_historical, bytes_max=bytes_max)
     found = decode_payload(wrap_metrics(b"".join(encoded.parts), None, None)).metrics
     by_key = {key.name or key.alias: tag for tag, key in keys.items()}
-    wanted = []
-    merged = 0
-    for frame in given_frames:
-        for tag, column in frame.values.items():
-            last = {}
-            for row, (at, value) in enumerate(zip(frame.timestamps, column, strict=True)):
-                code = frame.quality.get(tag, {}).get(row, status.GOOD if value is not None else status.BAD)
-                merged += at // 1_000_000 in last
-                last[at // 1_000_000] = (
-                    None if value is None else value != 0 if tag == "running" else value,
-                    code,
-                )
-            wanted += [(tag, at, value, code) for at, (value, code) in last.items()]
-    assert encoded.merged == merged
-    said = [
-        (
-            by_key[metric.name or metric.alias],
-            metric.timestamp,
-            metric.value,
-            metric.properties["statusCode"].value if "statusCode" in metric.properties else status.GOOD,
-        )
-        for metric in found
+    wanted = [
+        (tag, at // 1_000_000, *say(tag, frame, row))
+        for frame in given_frames
+        for tag in frame.values
+        for row, at in enumerate(frame.timestamps)
     ]
+    said = [(by_key[metric.name or metric.alias], metric.timestamp, *hear(metric)) for metric in found]
+    assert encoded.merged == 0
     assert sorted(map(repr, said)) == sorted(map(repr, wanted))
     assert all(metric.is_historical == is_historical for metric in found)
     assert all(metric.is_null == (metric.value is None) for metric in found)
     stamps = [metric.timestamp or 0 for metric in found]
     assert stamps == sorted(stamps)
+
+
+@given(st.lists(st.integers(1, 700_000), min_size=1, max_size=40), st.sampled_from([1, NOW_MS * 1_000_000]))
+def test_values_within_a_millisecond_get_the_next_ones_while_there_is_room(
+    steps: list[int], start: int
+) -> None:
+    """Each said time is its own, at most 2 ms late; what has no room goes, counted, and never the last."""
+    times = list(itertools.accumulate(steps, initial=start))
+    frame = Frame(times, {"a": [float(row) for row in range(len(times))]})
+    encoded = encode_rows([frame], {"a": MetricKey(DOUBLE, alias=5)})
+    found = decode_payload(wrap_metrics(b"".join(encoded.parts), None, None)).metrics
+    assert len(found) + encoded.merged == len(times)
+    rows = [int(metric.value or 0) for metric in found]
+    assert rows == sorted(set(rows))
+    assert rows[-1] == len(times) - 1
+    stamps = [metric.timestamp or 0 for metric in found]
+    assert stamps == sorted(set(stamps))
+    for row, stamp in zip(rows, stamps, strict=True):
+        assert -2 <= times[row] // 1_000_000 - stamp <= 0 or row == len(times) - 1
+    if len(times) <= 3:
+        assert encoded.merged == 0
 
 
 def test_tck_id_operational_behavior_data_publish_dbirth_order() -> None:
