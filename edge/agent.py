@@ -28,6 +28,7 @@ from edge.settings import EdgeSettings
 from edge.sources import build_sources
 from edge.sparkplug.publisher import SparkplugPublisher
 from edge.sparkplug.wiring import list_tags
+from edge.vitals.certificates import CertificateWatch
 from edge.vitals.health import Health
 from edge.vitals.server import HealthServer
 from edge.vitals.status import StatusReporter
@@ -129,7 +130,10 @@ class Agent:
         publisher, flusher, self.sparkplug = build_carriers(
             self._settings, outbox, totals, self._collector, self._states, self._progress
         )
-        reporter = StatusReporter(self._settings.gateway, outbox, self._states, publisher, flusher)
+        certificates = CertificateWatch(self._settings.broker)
+        reporter = StatusReporter(
+            self._settings.gateway, outbox, self._states, publisher, flusher, certificates.list_warnings
+        )
         health = Health(
             self._settings.gateway,
             outbox,
@@ -139,6 +143,7 @@ class Agent:
             publisher=publisher,
             progress=self._progress,
             read_clock=lambda: reporter.clock_synchronised,
+            certificates=certificates,
             look_at_sparkplug=None if self.sparkplug is None else self.sparkplug.look,
         )
         log.info(

@@ -12,6 +12,7 @@ from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Put, StoredBatch
 from edge.outbox.thread import OutboxThread
 from edge.publishing.inbox import Inbox
+from edge.publishing.limits import PACKET_TOO_LARGE_CODE
 from edge.publishing.news import LinkNews, Outage
 from edge.publishing.releasing import Releasing
 from edge.publishing.sending import Sending
@@ -73,6 +74,11 @@ class Publisher:
         self._awaited: dict[int, asyncio.Future[int]] = {}
         self._reading = Outage("outbox_unreadable", "outbox_readable")
         self._releasing = Releasing(outbox)
+
+    @property
+    def certificate_shown(self) -> bytes | None:
+        """What the broker showed at the last connect over TLS (DER)."""
+        return self._link.certificate_shown if self._link is not None else None
 
     async def run(self) -> None:
         """Publish for ever; raise `LinkDied` when the link's thread is gone."""
@@ -187,7 +193,10 @@ class Publisher:
             batch, backlog = chosen
             topic = self._topic_of(batch.machine)
             if self._is_too_large(topic, batch):
-                self._oversized.put_nowait(batch.sequence)
+                if len(batch.payload) > self._outbox.payload_bytes_max:
+                    self._oversized.put_nowait(batch.sequence)
+                else:  # cutting it once more would make nothing smaller
+                    self._sending.give_back(batch, now, PACKET_TOO_LARGE_CODE)
                 continue
             try:
                 mid = self._link.publish(topic, batch.payload)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 
 import structlog
@@ -13,7 +14,9 @@ from edge.polling.flusher import Flusher
 from edge.polling.machine_states import MachineStates
 from edge.polling.progress import Progress
 from edge.publishing.carrier import Carrier
+from edge.publishing.publisher import Publisher
 from edge.sparkplug.vitals import SparkplugVitals
+from edge.vitals.certificates import CertificateWatch
 from edge.vitals.systemd import ServiceNotices
 from edge.vitals.vitals import Vitals, describe_vitals
 
@@ -37,6 +40,7 @@ class Health:
         publisher: Carrier,
         progress: Progress,
         read_clock: Callable[[], bool | None],
+        certificates: CertificateWatch,
         look_at_sparkplug: Callable[[], SparkplugVitals] | None = None,
     ) -> None:
         self._gateway = gateway
@@ -47,6 +51,9 @@ class Health:
         self._publisher = publisher
         self._progress = progress
         self._read_clock = read_clock
+        self._certificates = certificates
+        if isinstance(publisher, Publisher):
+            certificates.read_shown = lambda: publisher.certificate_shown
         self._look_at_sparkplug = look_at_sparkplug
         self._version = version("forewarn")
         self._totals = OutboxTotals(
@@ -82,6 +89,8 @@ class Health:
             outbox_trouble=self._flusher.trouble,
             broker_connected=self._publisher.connected.is_set(),
             clock_synchronised=self._read_clock(),
+            endings=self._certificates.endings,
+            warnings=self._certificates.list_warnings(),
             clock_held=self._flusher.clock.values_waiting,
             clock_unknown_total=self._flusher.clock.unknown_total,
             clock_restamped_total=self._collector.keeper.values_restamped_total,
@@ -102,6 +111,9 @@ class Health:
             elif said and not standstill:
                 log.info("gateway_moves_again")
             said = standstill
+            with suppress(TimeoutError):  # files on a disk that hangs are no reason to starve the watchdog
+                async with asyncio.timeout(TOTALS_TIMEOUT_S):
+                    await self._certificates.look(loop.time())
             if notices.is_wanted:
                 notices.tell_status(describe_vitals(await self.look()))
             await asyncio.sleep(period_s)

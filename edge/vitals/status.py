@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 
@@ -37,6 +38,7 @@ class StatusReporter:
         states: MachineStates,
         publisher: Carrier,
         flusher: Flusher,
+        list_warnings: Callable[[], list[str]] = list,
     ) -> None:
         self.clock_synchronised: bool | None = None
         """Whether a time service keeps the clock right, as last asked; None where nobody can say."""
@@ -45,6 +47,7 @@ class StatusReporter:
         self._states = states
         self._publisher = publisher
         self._flusher = flusher
+        self._list_warnings = list_warnings
         self._version = version("forewarn")
         self._clock_checked_at = float("-inf")
         self._is_too_large_said = False
@@ -108,6 +111,7 @@ class StatusReporter:
             waiting_bytes_max=bytes_max,
             room_s=None if room_s is None else round(room_s),
             counters=self._count(),
+            warnings=self._list_warnings(),
         )
 
     def _count(self) -> dict[str, int]:
@@ -149,5 +153,5 @@ def limit_ranges(ranges: list[Range], ranges_max: int) -> list[Range]:
 
 def _without_time(status: Status) -> tuple[object, ...]:
     """Return what is worth telling at once: what moves all the time waits for the next regular status."""
-    moving = ("timestamp", "counters", "room_s")
+    moving = ("timestamp", "counters", "room_s", "warnings")
     return tuple(getattr(status, name) for name in Status.__struct_fields__ if name not in moving)

@@ -13,6 +13,7 @@ from edge.sparkplug.vitals import (
     render_sparkplug,
 )
 from edge.vitals.exposition import Metric
+from models.link.certificates import Ending
 from models.telemetry import MachineStatus
 
 
@@ -47,6 +48,8 @@ class Vitals(msgspec.Struct, frozen=True):
     clock_held: int = 0
     clock_restamped_total: int = 0
     clock_unknown_total: int = 0
+    endings: list[Ending] = []
+    warnings: list[str] = []
     sparkplug: SparkplugVitals | None = None
 
     @property
@@ -77,9 +80,11 @@ def describe_problems(vitals: Vitals) -> list[str]:
         for machine in vitals.machines
         if machine.state != "connected"
     ]
-    if vitals.clock_synchronised is False:
+    if vitals.clock_held:
+        problems.append(f"the clock is not right: {vitals.clock_held} values wait until it is set")
+    elif vitals.clock_synchronised is False:
         problems.append("the clock is not synchronised")
-    return problems
+    return problems + vitals.warnings
 
 
 def render_health(vitals: Vitals) -> tuple[bool, dict[str, Any]]:
@@ -153,6 +158,12 @@ def _list_of_gateway(vitals: Vitals) -> list[Metric]:
         _gauge("outbox_bytes_max", "Bytes that may wait", vitals.outbox_bytes_max),
         _gauge("outbox_room_seconds", "Until it is full when nothing is delivered", room_s),
         _gauge("outbox_writable", "1 while the disk takes what comes", not vitals.outbox_trouble),
+        Metric(
+            "forewarn_certificate_ends_timestamp_seconds",
+            "gauge",
+            "When a certificate of the way to the broker ends",
+            [({"whose": one.whose, "place": one.place}, one.end_s) for one in vitals.endings],
+        ),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +16,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from models.errors import ForewarnError
 from models.link.acks import AckOrder
 from models.link.limits import RETAIN_REFUSED, BrokerLimits, read_limits
+from models.link.messages import LinkDown, LinkMessage, LinkState, PacketTooLarge, Will
 from models.link.reasons import (
     explain_connect_error,
     explain_loss,
@@ -31,38 +32,6 @@ from models.link.tls import make_tls_context
 NO_MATCHING_SUBSCRIBERS = 16
 RECONNECT_DELAY_S_MAX = 4
 _GOODBYE_WITH_WILL = 4  # MQTT 5, 3.14.2.1
-
-
-class LinkDown(ForewarnError):
-    """There is no connection to the broker now: keep the message and publish it when there is one."""
-
-
-class PacketTooLarge(LinkDown):
-    """This broker takes no packet of that size: send less at once, or nothing."""
-
-
-class LinkMessage(msgspec.Struct, frozen=True):
-    """A message that came in. Give it back to `Link.acknowledge` once somebody else answers for it."""
-
-    topic: str
-    payload: bytes
-    mid: int
-    qos: int
-
-
-class LinkState(msgspec.Struct, frozen=True):
-    """Whether the broker is there, and if not, why: `reason` is for a person."""
-
-    connected: bool
-    reason: str
-
-
-class Will(msgspec.Struct, frozen=True):
-    """What the broker publishes for us when we vanish."""
-
-    topic: str
-    payload: bytes
-    retain: bool = True
 
 
 class Link:
@@ -104,6 +73,8 @@ class Link:
         self._acks = AckOrder()
         self._client: paho.Client | None = None
         self._limits = BrokerLimits()
+        self.certificate_shown: bytes | None = None
+        """What the broker showed at the last connect over TLS (DER)."""
 
     def start(self) -> None:
         """Begin to connect, in the background and for ever."""
@@ -239,6 +210,8 @@ class Link:
     def _opened(self, client: paho.Client, _userdata: Any, sock: Any) -> None:
         """The way to the broker is open, and the CONNECT is written next."""
         _limit_silence(client, sock)
+        if isinstance(sock, ssl.SSLSocket):
+            self.certificate_shown = sock.getpeercert(binary_form=True)
         if self._renew_will is not None:
             _set_will(client, self._renew_will())
 

@@ -38,6 +38,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     are the inclusive ranges of sequences still there. They allow the cloud to say what is missing.
     `room_s`: for how long the outbox has room if nothing is delivered, None while its pace is not known.
     `counters` are totals since the start of the program, for people; they differ between versions.
+    `warnings` are for people too: what is to be mended before it fails.
     The will carries only the first four.
     """
 
@@ -58,6 +59,7 @@ class Status(msgspec.Struct, frozen=True, omit_defaults=True):
     waiting_bytes_max: int = 0
     room_s: int | None = None
     counters: dict[str, int] = {}
+    warnings: list[str] = []
 
 
 _decoder = msgspec.json.Decoder(Status)

@@ -1,7 +1,6 @@
 """The link at its worst: no name service, a frozen broker, two clients of one name, foreign certificates."""
 
 import asyncio
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from structlog.testing import capture_logs
 
 from models.link import BrokerSettings, Link, LinkMessage, LinkState
 from models.link.settings import TlsSettings
+from tests.integration.certificates_rig import issue, make_authority
 from tests.integration.edge_rig import CountingDriver, look_into, make_settings, running, until
 from tests.servers import Mosquitto, wait_until
 
@@ -97,40 +97,6 @@ def test_a_frozen_broker_is_noticed_within_two_keepalives(mosquitto: Mosquitto, 
         mosquitto.thaw()
     assert noticed_after_s <= 2 * keepalive_s + 1.5, "paho looks once a second"
     wait_until(watched.link.is_connected, "connected again")
-
-
-def openssl(folder: Path, *arguments: str) -> None:
-    """Run openssl in a folder."""
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
-def make_authority(folder: Path, name: str) -> None:
-    """Make a certificate authority."""
-    subject = ["-subj", f"/CN={name}"]
-    openssl(
-        folder,
-        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-        *("-keyout", f"{name}.key", "-out", f"{name}.crt", *subject),
-    )
-
-
-def issue(folder: Path, authority: str, name: str, file: str = "", days: str = "2") -> TlsSettings:
-    """Make a certificate for `name`; return the settings that use it."""
-    file = file or name
-    request = ["-keyout", f"{file}.key", "-out", f"{file}.csr", "-subj", f"/CN={name}"]
-    openssl(folder, "req", "-newkey", "rsa:2048", "-nodes", *request)
-    (folder / "names.txt").write_text("subjectAltName=IP:127.0.0.1\n")
-    signing = ["-CA", f"{authority}.crt", "-CAkey", f"{authority}.key", "-CAcreateserial", "-days", days]
-    openssl(
-        folder,
-        *("x509", "-req", "-in", f"{file}.csr", *signing),
-        *("-out", f"{file}.crt", "-extfile", "names.txt"),
-    )
-    return TlsSettings(
-        ca_file=folder / "plant-ca.crt",
-        certificate_file=folder / f"{file}.crt",
-        key_file=folder / f"{file}.key",
-    )
 
 
 @pytest.fixture
