@@ -153,10 +153,9 @@ def _write(file: int, octets: bytes) -> None:
 
 
 def make_certificate(folder: Path, *names: str) -> None:
-    """Write `ca.pem`, and `server.pem` with `server.key`: a certificate for these names that it signed."""
-    authority, own = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    """Write `ca.pem`, and what it signed: `server.pem` for these names, and `client.pem`, with their keys."""
+    authority = ec.generate_private_key(ec.SECP256R1())
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Plant authority")])
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = datetime.now(UTC)
 
     def sign(subject: x509.Name, key: ec.EllipticCurvePrivateKey, *extensions: x509.ExtensionType) -> bytes:
@@ -171,8 +170,11 @@ def make_certificate(folder: Path, *names: str) -> None:
     root = sign(issuer, authority, x509.BasicConstraints(ca=True, path_length=None))
     (folder / "ca.pem").write_bytes(root)
     alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
-    (folder / "server.pem").write_bytes(sign(subject, own, alternatives))
-    pem = own.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    (folder / "server.key").write_bytes(pem)
+    for file, name, extensions in (("server", names[0], [alternatives]), ("client", "pi-01", [])):
+        own = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        (folder / f"{file}.pem").write_bytes(sign(subject, own, *extensions))
+        pem = own.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        (folder / f"{file}.key").write_bytes(pem)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 
 from edge.drivers import NotConnected
 from edge.drivers.modbus.driver import ModbusDriver
@@ -21,11 +22,17 @@ def build(rig: UnitsRig, **tls: Any) -> ModbusDriver:
     ).build()
 
 
-async def serve_tls(folder: Path, *names: str) -> UnitsRig:
-    """Start unit 1 behind TLS, with a certificate for these names that its authority (`ca.pem`) signed."""
+async def serve_tls(folder: Path, *names: str, asks: bool = False) -> UnitsRig:
+    """Start unit 1 behind TLS, with a certificate for these names that its authority (`ca.pem`) signed.
+
+    With `asks` it speaks only with whom the same authority vouches for.
+    """
     make_certificate(folder, *names)
     trust = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trust.load_cert_chain(folder / "server.pem", folder / "server.key")
+    if asks:
+        trust.verify_mode = ssl.CERT_REQUIRED
+        trust.load_verify_locations(folder / "ca.pem")
     rig = UnitsRig(1)
     await rig.start_tcp(trust=trust)
     return rig
@@ -62,3 +69,56 @@ async def test_tls_with_anybody_else_is_refused(tmp_path: Path) -> None:
     assert not rig.requests
     await rig.stop()
     await plain.stop()
+
+
+async def test_a_machine_that_asks_for_a_certificate_gets_ours(tmp_path: Path) -> None:
+    """The machine's authority vouches for the gateway too."""
+    rig = await serve_tls(tmp_path, "plc-7", asks=True)
+    own = {"certificate_file": str(tmp_path / "client.pem"), "key_file": str(tmp_path / "client.key")}
+    driver = build(rig, ca_file=str(tmp_path / "ca.pem"), server_name="plc-7", **own)
+    await driver.connect()
+    (frame,) = await driver.read()
+    assert frame.values == {"a": [1_001.0]}
+    await driver.close()
+    await rig.stop()
+
+
+async def test_a_machine_that_gets_no_certificate_is_said(tmp_path: Path) -> None:
+    """None, or one that another authority signed: it closes the connection, and the message says why."""
+    rig = await serve_tls(tmp_path, "plc-7", asks=True)
+    (tmp_path / "other").mkdir()
+    make_certificate(tmp_path / "other", "plc-7")
+    foreign = {
+        "certificate_file": str(tmp_path / "other" / "client.pem"),
+        "key_file": str(tmp_path / "other" / "client.key"),
+    }
+    for own, reason in (({}, "does it ask for a certificate of ours"), (foreign, "does it know who signed")):
+        driver = build(rig, ca_file=str(tmp_path / "ca.pem"), server_name="plc-7", **own)
+        await driver.connect()  # in TLS 1.3 the machine looks at our certificate after this
+        with pytest.raises(NotConnected, match=f"{rig.port} closed the connection before .*{reason}"):
+            await driver.read()
+        await driver.close()
+    assert not rig.requests
+    await rig.stop()
+
+
+async def test_a_key_that_does_not_fit_is_said(tmp_path: Path) -> None:
+    """With the files' names; nobody is asked for a password at a keyboard that nobody sits at."""
+    rig = await serve_tls(tmp_path, "plc-7", asks=True)
+    locked = serialization.load_pem_private_key((tmp_path / "client.key").read_bytes(), None).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+    (tmp_path / "locked.key").write_bytes(locked)
+    for key, reason in (("server.key", "does not fit"), ("locked.key", "has a password")):
+        driver = build(
+            rig,
+            ca_file=str(tmp_path / "ca.pem"),
+            server_name="plc-7",
+            certificate_file=str(tmp_path / "client.pem"),
+            key_file=str(tmp_path / key),
+        )
+        with pytest.raises(NotConnected, match=f"{key}.*{reason}"):
+            await driver.connect()
+    await rig.stop()

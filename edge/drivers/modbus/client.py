@@ -1,8 +1,6 @@
 """Speaks Modbus over TCP, TLS and serial lines; the only file of production that knows pymodbus."""
 
 import asyncio
-import os
-import ssl
 import termios
 from functools import partial
 from time import monotonic, time_ns
@@ -16,7 +14,8 @@ from pymodbus.pdu import ModbusPDU
 
 from edge.drivers import NotConnected
 from edge.drivers.library_logs import silence
-from edge.drivers.modbus.line_settings import Line, ModbusTlsSettings
+from edge.drivers.modbus.line_settings import Line
+from edge.drivers.modbus.reachability import explain_closing, explain_network, explain_port, make_trust
 from edge.drivers.modbus.registers import Block
 from edge.drivers.refusals import SHORT_ANSWER
 
@@ -76,6 +75,7 @@ class ModbusConnection:
         self._line = line
         self._client: ModbusBaseClient | None = None
         self._answered_s = 0.0
+        self._has_answered = False
         self._frame_gap_s = _choose_frame_gap(line)
 
     @property
@@ -102,7 +102,7 @@ class ModbusConnection:
         if not connected:
             client.close()
             raise NotConnected(await self._explain_failure(timeout_s))
-        self._client = client
+        self._client, self._has_answered = client, False
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -133,6 +133,7 @@ class ModbusConnection:
         finally:
             self._answered_s = monotonic()
         observed_ns = (sent_ns + time_ns()) // 2
+        self._has_answered = True
         retried = reply.retries > 0
         if reply.isError():
             return Answer(None, reply.exception_code, retried, observed_ns)
@@ -153,7 +154,7 @@ class ModbusConnection:
                 reconnect_delay=0,  # the poller reconnects
             )
         if line.tls is not None:
-            trust = self._make_trust(line.tls)
+            trust = make_trust(line.tls)
             client = AsyncModbusTlsClient(
                 line.host, port=line.port, sslctx=trust, timeout=timeout_s, reconnect_delay=0
             )
@@ -172,20 +173,12 @@ class ModbusConnection:
             line.host, port=line.port, framer=framer, timeout=timeout_s, reconnect_delay=0
         )
 
-    def _make_trust(self, tls: ModbusTlsSettings) -> ssl.SSLContext:
-        try:
-            trust = ssl.create_default_context(cafile=tls.ca_file)
-            if tls.certificate_file is not None:
-                trust.load_cert_chain(tls.certificate_file, tls.key_file)
-        except OSError as error:
-            files = [str(file) for file in (tls.ca_file, tls.certificate_file, tls.key_file) if file]
-            reason = f"{error.strerror or error}: check the files of tls"
-            raise NotConnected(f"{', '.join(files)}: {reason}") from error
-        return trust
-
     def _judge_silence(self, client: ModbusBaseClient, unit_id: int, waited_s: float) -> NotConnected:
         if not client.connected:
-            return NotConnected(f"{self._line.where} closed the connection")
+            doubt = (
+                "" if self._has_answered else f" before its first answer: {explain_closing(self._line.tls)}"
+            )
+            return NotConnected(f"{self._line.where} closed the connection{doubt}")
         return UnitSilent(
             f"unit {unit_id} at {self._line.where} has not answered for {waited_s:g} s: "
             f"is the unit id right, {self._name_doubt()}and is the device on?"
@@ -200,9 +193,9 @@ class ModbusConnection:
     async def _explain_failure(self, timeout_s: float) -> str:
         line = self._line
         reason = (
-            _explain_port(line.serial.device)
+            explain_port(line.serial.device)
             if line.serial is not None
-            else await _explain_network(line, timeout_s, self._make_trust(line.tls) if line.tls else None)
+            else await explain_network(line, timeout_s, make_trust(line.tls) if line.tls else None)
         )
         return f"{line.where} {reason}"
 
@@ -211,37 +204,3 @@ def _choose_frame_gap(line: Line) -> float:
     if line.serial is None:
         return 0.0  # a converter on the network keeps the gaps of its line by itself
     return max(FRAME_GAP_S_MIN, FRAME_GAP_CHARACTERS * BITS_A_CHARACTER / line.serial.baudrate)
-
-
-def _explain_port(device: str) -> str:
-    """Open the port once more without pyserial, whose reasons pymodbus keeps to its own log."""
-    try:
-        os.close(os.open(device, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK))
-    except FileNotFoundError:
-        return "is not there: is the adapter plugged in? ls /dev/serial/by-id lists lasting names"
-    except PermissionError:
-        return "may not be opened by this user: add it to the group that owns the port (mostly dialout)"
-    except OSError as error:
-        return f"cannot be opened ({error.strerror or error})"
-    return "is in use by another program, or is no serial port"
-
-
-async def _explain_network(line: Line, timeout_s: float, trust: ssl.SSLContext | None) -> str:
-    """Knock once more without pymodbus, which keeps the reason to its own log."""
-    name = (line.tls.server_name or line.host) if line.tls else None
-    try:
-        async with asyncio.timeout(timeout_s):
-            _, writer = await asyncio.open_connection(line.host, line.port, ssl=trust, server_hostname=name)
-        writer.close()
-    except TimeoutError:
-        return "does not answer: check the address, the cable and the firewall"
-    except ConnectionRefusedError:
-        return "refuses the connection: is Modbus TCP switched on, and the port right (mostly 502)?"
-    except ssl.SSLCertVerificationError as error:
-        reason = error.verify_message.rstrip(".")
-        return f"does not prove that it is {name} ({reason}): check tls.ca_file and tls.server_name"
-    except ssl.SSLError as error:
-        return f"does not agree on TLS ({error.reason or error}): does it speak TLS on this port?"
-    except OSError as error:
-        return f"cannot be reached ({error.strerror or error}): check the address"
-    return "took a while to accept the connection: trying again"

@@ -1,7 +1,7 @@
 """Finds out how a value stands in a machine's registers: which table, address, type, byte order and scale."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -21,8 +21,9 @@ WIDEST_WORDS = 4
 # What a device is likelier to mean stands first, with the points that an unlikely one costs.
 _TYPES: dict[RegisterType, int] = {
     "float32": 0, "int16": 0, "uint16": 0, "int32": 1, "uint32": 1, "float64": 2, "int64": 3, "uint64": 3,
-    "float16": 3, "bcd16": 3, "bcd32": 3, "uint8": 4, "int8": 4,
+    "float16": 3, "bcd16": 3, "bcd32": 3, "uint8": 4, "int8": 4, "string": 3,
 }  # fmt: skip
+_LENGTHS = (4, 6, 8)
 _ORDERS: dict[ByteOrder, int] = {"ABCD": 0, "CDAB": 1, "BADC": 2, "DCBA": 2}
 _SCALES: dict[float, int] = {1.0: 0, 0.1: 1, 0.01: 1, 0.001: 2, 10.0: 3, 100.0: 3}
 _FLOATS = ("float16", "float32", "float64")
@@ -105,17 +106,28 @@ def find_candidates(
 
 def write_tag(candidate: Candidate, name: str) -> str:
     """Return the candidate as a line of YAML for the machine's tags."""
+    fields = [
+        ("name", name),
+        *((key, f"{value:g}" if key == "scale" else value) for key, value in list_fields(candidate)),
+    ]
+    return f"- {{{', '.join(f'{key}: {value}' for key, value in fields)}}}"
+
+
+def list_fields(candidate: Candidate) -> list[tuple[str, Any]]:
+    """Return what the settings of a tag have to say to read the candidate."""
     wanted = candidate.wanted
-    fields: list[tuple[str, object]] = [("name", name), ("table", wanted.table), ("address", wanted.address)]
+    fields: list[tuple[str, Any]] = [("table", wanted.table), ("address", wanted.address)]
     if not is_bit_table(wanted.table):
         fields.append(("type", wanted.type))
+    if wanted.characters:
+        fields.append(("characters", wanted.characters))
     if wanted.byte == "high":
         fields.append(("byte", wanted.byte))
     if wanted.byte_order != "ABCD":
         fields.append(("byte_order", wanted.byte_order))
     if wanted.scale != 1.0:
-        fields.append(("scale", f"{wanted.scale:g}"))
-    return f"- {{{', '.join(f'{key}: {value}' for key, value in fields)}}}"
+        fields.append(("scale", wanted.scale))
+    return fields
 
 
 async def read_around(
@@ -189,16 +201,29 @@ def _list_runs(table: Table, known: Mapping[int, int]) -> list[Block]:
 def _list_readings(table: Table, first: int, end: int) -> list[Wanted]:
     if is_bit_table(table):
         return [Wanted(str(at), table, at, "bool") for at in range(first, end)]
-    shapes: list[tuple[RegisterType, ByteOrder, HalfName]] = []
+    shapes: list[tuple[RegisterType, ByteOrder, HalfName, int]] = []
     for kind in _TYPES:
         if kind in ("int8", "uint8"):
-            shapes += [(kind, "ABCD", "low"), (kind, "ABCD", "high")]
+            shapes += [(kind, "ABCD", "low", 0), (kind, "ABCD", "high", 0)]
+        elif kind == "string":
+            texts: tuple[ByteOrder, ...] = ("ABCD", "BADC")
+            shapes += [(kind, order, "low", length) for length in _LENGTHS for order in texts]
         else:
-            shapes += [(kind, order, "low") for order in _ORDERS if count_words(kind) > 1 or order != "DCBA"]
+            shapes += [
+                (kind, order, "low", 0) for order in _ORDERS if count_words(kind) > 1 or order != "DCBA"
+            ]
     return [
-        Wanted(f"{at} {kind} {order} {half}", table, at, kind, byte_order=order, byte=half)
-        for kind, order, half in shapes
-        for at in range(first, end - count_words(kind) + 1)
+        Wanted(
+            f"{at} {kind} {order} {half} {length}",
+            table,
+            at,
+            kind,
+            byte_order=order,
+            byte=half,
+            characters=length,
+        )
+        for kind, order, half, length in shapes
+        for at in range(first, end - count_words(kind, length) + 1)
     ]
 
 
@@ -208,7 +233,7 @@ def _scale(
     """Yield the scales by which a raw number comes near; floats and bits are hardly ever scaled."""
     if raw is None:
         return
-    scales = (1.0,) if wanted.type in (*_FLOATS, "bool") else tuple(_SCALES)
+    scales = (1.0,) if wanted.type in (*_FLOATS, "bool", "string") else tuple(_SCALES)
     away = min(abs(wanted.address - place) for place in places)
     for scale in scales:
         value = float(f"{raw * scale:.9g}")
