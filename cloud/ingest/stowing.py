@@ -44,7 +44,10 @@ def stow_batches(accepted: Sequence[Accepted], write: Write) -> Stowed:
     The frames of `accepted` are used up.
     """
     done = Stowed()
-    suspects = _write_shares(make_shares(accepted), write, done)
+    # A batch that holds only gaps has nothing for the store: its place is the records.
+    done.stored.extend(one for one in accepted if not one.batch.frames)
+    filled = [one for one in accepted if one.batch.frames]
+    suspects = _write_shares(make_shares(filled), write, done)
     lone = [pair for pair in suspects if len(pair[0].sources) == 1]
     crowd = [one for share, _ in suspects if len(share.sources) > 1 for one in share.sources]
     for share, reason in lone + _write_shares(_make_single_shares(crowd), write, done):

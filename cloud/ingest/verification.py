@@ -4,15 +4,18 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from cloud.ingest.gaps import GapAccount, GapSum
 from cloud.ingest.ledger import EpochAccount
 from models.telemetry import DroppedRange, SequenceRanges
+from models.words import say_duration
 
 RANGES_SHOWN_MAX = 5
+MACHINES_SHOWN_MAX = 10
 
 
 class Verification(msgspec.Struct, frozen=True):
     """One outbox's account, in values and batches. `reported` says whether its gateway ever gave a status:
-    without one nobody knows what it produced."""
+    without one nobody knows what it produced. `gaps` is what the gateway could not acquire."""
 
     gateway: str
     epoch: str
@@ -32,9 +35,10 @@ class Verification(msgspec.Struct, frozen=True):
     batches_duplicate: int
     missing: list[tuple[int, int]]
     dropped: list[DroppedRange]
+    gaps: GapAccount = GapAccount()
 
 
-def verify(account: EpochAccount) -> Verification:
+def verify(account: EpochAccount, gaps: GapAccount | None = None) -> Verification:
     """Return the account's sums. Waiting is what the gateway said last, less what has come since."""
     missing = account.missing()
     waiting = account.waiting.minus(account.stored).minus(account.dead_lettered)
@@ -62,6 +66,7 @@ def verify(account: EpochAccount) -> Verification:
         batches_duplicate=account.duplicates,
         missing=list(missing),
         dropped=list(account.dropped),
+        gaps=gaps or GapAccount(),
     )
 
 
@@ -118,11 +123,35 @@ def _explain(verifications: Sequence[Verification]) -> list[str]:
             f"{whose}: gave up batches {lost.first} to {lost.last} ({lost.values:,} values): {lost.reason}"
             for lost in one.dropped
         )
+        lines += _explain_gaps(whose, one.gaps)
     repeats = sum(one.batches_duplicate for one in verifications)
     if repeats:
         lines.append(f"{repeats:,} batches came more than once and are stored once")
     missing = sum(one.batches_missing for one in verifications)
     return [*lines, "nothing is missing" if not missing else f"{missing:,} batches are MISSING"]
+
+
+def _explain_gaps(whose: str, gaps: GapAccount) -> list[str]:
+    """Say what was not acquired: in sum, why, and of which machines most."""
+    if not gaps.total.count:
+        return []
+    reasons = ", ".join(f"{reason} {_say_sum(found)}" for reason, found in gaps.by_reason.items())
+    lines = [f"{whose}: not acquired, and recorded: {_say_sum(gaps.total)}: {reasons}"]
+    worst = sorted(gaps.by_machine.items(), key=lambda pair: -pair[1].seconds)
+    lines += [f"    {machine}: {_say_sum(found)}" for machine, found in worst[:MACHINES_SHOWN_MAX]]
+    if len(worst) > MACHINES_SHOWN_MAX:
+        lines.append(f"    and {len(worst) - MACHINES_SHOWN_MAX} more machines (--json names all)")
+    return lines
+
+
+def _say_sum(found: GapSum) -> str:
+    gaps = f"{found.count:,} gap" + ("" if found.count == 1 else "s")
+    parts = [f"{gaps} of {say_duration(found.seconds)}"]
+    if found.values_missing:
+        parts.append(f"{found.values_missing:,} values known to be missing")
+    if found.values_filled:
+        parts.append(f"{found.values_filled:,} filled from history")
+    return f"{parts[0]} ({', '.join(parts[1:])})" if parts[1:] else parts[0]
 
 
 def _say_ranges(ranges: Sequence[tuple[int, int]]) -> str:
