@@ -19,10 +19,12 @@ from edge.outbox.thread import OutboxThread
 from edge.polling.clock import is_clock_synchronised
 from edge.polling.clock_doubt import NS_PER_S, SLACK_S, ClockJudge, find_floor
 from edge.polling.collector import Collector
+from edge.polling.flusher import Flusher
 from edge.polling.machine_pollers import MachinePollers
 from edge.polling.machine_states import MachineStates
 from edge.polling.poller import MachineSource
 from edge.polling.progress import Progress
+from edge.publishing.carrier import Carrier
 from edge.reloading import SettingsWatch, plan_reload
 from edge.settings import EdgeSettings
 from edge.sources import build_sources
@@ -130,22 +132,7 @@ class Agent:
         publisher, flusher, self.sparkplug = build_carriers(
             self._settings, outbox, totals, self._collector, self._states, self._progress
         )
-        certificates = CertificateWatch(self._settings.broker)
-        reporter = StatusReporter(
-            self._settings.gateway, outbox, self._states, publisher, flusher, certificates.list_warnings
-        )
-        health = Health(
-            self._settings.gateway,
-            outbox,
-            self._states,
-            collector=self._collector,
-            flusher=flusher,
-            publisher=publisher,
-            progress=self._progress,
-            read_clock=lambda: reporter.clock_synchronised,
-            certificates=certificates,
-            look_at_sparkplug=None if self.sparkplug is None else self.sparkplug.look,
-        )
+        reporter, health = self._make_reporters(outbox, publisher, flusher)
         log.info(
             "edge_started",
             gateway=self._settings.gateway,
@@ -176,6 +163,28 @@ class Agent:
                 await self.sparkplug.drain(DRAIN_S_MAX)
             await end_tasks(publishing)
             log.info("edge_stopped", gateway=self._settings.gateway)
+
+    def _make_reporters(
+        self, outbox: OutboxThread, publisher: Carrier, flusher: Flusher
+    ) -> tuple[StatusReporter, Health]:
+        """Return what tells the cloud, and what tells this computer, how the gateway fares."""
+        certificates = CertificateWatch(self._settings.broker)
+        reporter = StatusReporter(
+            self._settings.gateway, outbox, self._states, publisher, flusher, certificates.list_warnings
+        )
+        health = Health(
+            self._settings.gateway,
+            outbox,
+            self._states,
+            collector=self._collector,
+            flusher=flusher,
+            publisher=publisher,
+            progress=self._progress,
+            read_clock=lambda: reporter.clock_synchronised,
+            certificates=certificates,
+            look_at_sparkplug=None if self.sparkplug is None else self.sparkplug.look,
+        )
+        return reporter, health
 
     @asynccontextmanager
     async def _watched(self, health: Health) -> AsyncIterator[None]:
