@@ -89,13 +89,15 @@ def choose_line(
         line |= {"transport": transport or ("tls" if tls else "tcp"), "host": where}
         if serial:
             raise WayUnclear(f"--{next(iter(serial))} is for a serial port, and {where} is a host")
+    if (tls or transport == "tls") and "ca_file" not in tls:
+        raise WayUnclear("TLS needs to know whose word to take for the machine: --ca-file plant-ca.pem")
     if tls:
         line["tls"] = tls
     try:
         return ModbusLineSettings.model_validate(line)
     except ValidationError as error:
         wrong = error.errors()[0]
-        option = "--" + str(wrong["loc"][-1]).replace("_", "-") if wrong["loc"] else "the options"
+        option = "--" + str(wrong["loc"][-1]).removesuffix("_id").replace("_", "-")
         raise WayUnclear(f"{option}: {wrong['msg'].removeprefix('Value error, ')}") from error
 
 

@@ -195,6 +195,40 @@ async def test_an_unreachable_line_is_knocked_at_once_for_all() -> None:
     assert drivers[0]._line._failures == 1
 
 
+async def test_a_probe_costs_the_neighbours_one_short_timeout(
+    rig: UnitsRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured: whoever waits behind a probe waits a few of the unit's usual answers, not a whole timeout."""
+    monkeypatch.setattr("edge.drivers.modbus.breaker.PROBE_S_MIN", 0.2)
+    timeout_s = 2.0
+    well, ill = build(rig, 1, timeout_s=timeout_s), build(rig, 2, timeout_s=timeout_s)
+    await well.connect()
+    await ill.connect()
+    await well.read()
+    await ill.read()
+    rig.silent = {2}
+    ill._line._breakers[2].misses = 1  # the first miss, with its second try, is waited for in full
+    with pytest.raises(NotConnected):
+        await ill.read()
+    rig.requests.clear()
+    rig.times_s.clear()
+    for _ in range(2):
+        await asyncio.sleep(ill._line._breakers[2].count_wait_s(monotonic()))
+        allowed_s = ill._line._breakers[2].choose_timeout_s(timeout_s)
+        assert allowed_s < timeout_s / 2
+        probing = asyncio.create_task(ill.connect())
+        await asyncio.sleep(0)
+        begin_s = monotonic()
+        assert flatten(await well.read()) == expect(1)
+        waited_s = monotonic() - begin_s
+        assert 0.5 * allowed_s < waited_s < allowed_s + 0.5 * timeout_s
+        with pytest.raises(NotConnected, match=r"unit 2 at .* has not answered"):
+            await probing
+    assert [unit for unit, *_ in rig.requests] == [2, 1, 1, 2, 1, 1]
+    await ill.close()
+    await well.close()
+
+
 @pytest.mark.parametrize("transport", ["rtu", "rtu-over-tcp"])
 async def test_serial_frames_are_spoken(transport: str) -> None:
     """Units on a serial line, here or behind a converter, share it as they would a connection."""

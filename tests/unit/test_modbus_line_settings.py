@@ -120,6 +120,28 @@ def test_a_silent_unit_is_left_alone_ever_longer() -> None:
         assert breaker.count_wait_s(now_s) == 0.0
     assert waits[:3] == [PROBE_S_MIN, 2 * PROBE_S_MIN, 4 * PROBE_S_MIN]
     assert waits[-1] == PROBE_S_MAX
-    breaker.take_answer()
+    breaker.take_answer(0.01)
     breaker.take_miss(now_s)
     assert breaker.count_wait_s(now_s) == 0.0
+
+
+def test_a_probe_waits_shortly_for_a_unit_that_used_to_answer_fast() -> None:
+    """A few times as long as its slowest answer, twice as long after each miss, never longer than a read."""
+    breaker = Breaker()
+    assert breaker.choose_timeout_s(1.0) == 1.0
+    for _ in range(MISSES_MAX):
+        breaker.take_miss(0.0)
+    assert breaker.choose_timeout_s(1.0) == 1.0  # it has never answered: nobody knows how slow it is
+    breaker.take_answer(0.05)
+    breaker.take_answer(0.01)
+    for _ in range(MISSES_MAX):
+        assert breaker.choose_timeout_s(1.0) == 1.0
+        breaker.take_miss(0.0)
+    waits = []
+    for _ in range(5):
+        waits.append(breaker.choose_timeout_s(1.0))
+        breaker.take_miss(0.0)
+    assert waits[:3] == pytest.approx([0.19, 0.38, 0.76])
+    assert waits[3:] == [1.0, 1.0]
+    breaker.take_answer(0.001)
+    assert breaker.choose_timeout_s(1.0) == 1.0

@@ -84,7 +84,9 @@ class ModbusLine:
                 f"unit {unit_id} at {self.where} has not answered {breaker.misses} times: it is asked again "
                 f"in {wait_s:.0f} s, so that the other units on the line need not wait for it"
             )
-        return await self.ask(unit_id, block, timeout_s)
+        return await self.ask(
+            unit_id, block, breaker.choose_timeout_s(timeout_s) if has_neighbours else timeout_s
+        )
 
     async def ask(self, unit_id: int, block: Block, timeout_s: float) -> Answer:
         """Send one request when it is its turn; a unit that was silent gets no second try."""
@@ -94,6 +96,7 @@ class ModbusLine:
             doubtful = unit_id in self._late
             if self.line.is_rtu:  # should no answer come, the next one may be this request's
                 self._late.add(unit_id)
+            begun_s = monotonic()
             try:
                 answer = await self._connection.ask(unit_id, block, timeout_s=timeout_s, retries=retries)
             except UnitSilent:
@@ -104,7 +107,7 @@ class ModbusLine:
             if judge(answer.code) is Meaning.UNREACHABLE:
                 breaker.take_miss(monotonic())  # the gateway waited for it in vain, and we for the gateway
             else:
-                breaker.take_answer()
+                breaker.take_answer(monotonic() - begun_s)
             self._silent.clear()
         return msgspec.structs.replace(answer, retried=True) if doubtful else answer
 
