@@ -14,6 +14,7 @@ class CloudMetrics:
         self.values_stored = self._count("values_stored", "Values committed")
         self.batches_duplicate = self._count("batches_duplicate", "Batches that came again once settled")
         self.batches_dead_lettered = self._count("batches_dead_lettered", "Messages kept as dead letters")
+        self.series_refused = self._count("series_refused", "New tags beyond their gateway's budget")
         self.dead_letters_dropped = self._count("dead_letters_dropped", "Old dead letters given up for new")
         self.statuses_rejected = self._count("statuses_rejected", "Status messages that cannot be read")
         self.inbox_overflows = self._count(
@@ -33,6 +34,11 @@ class CloudMetrics:
         """Why there is no link to the broker now; empty while it stands."""
         self.store_trouble = ""
         """Why nothing can be stored now; empty while it can."""
+        self.read_back_trouble = ""
+        """What the store lacked when it was last read back; empty when nothing."""
+        self.read_back_missing = self._gauge(
+            "read_back_missing_values", "Values that the store lacked when it was last read back"
+        )
         connected = self._gauge("broker_connected", "1 while the link to the broker stands")
         connected.set_function(lambda: not self.broker_trouble)
         available = self._gauge("store_available", "1 while the store takes writes")

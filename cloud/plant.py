@@ -11,6 +11,7 @@ from cloud.gateways import Gateways
 from cloud.ingest.ingester import Ingester
 from cloud.ingest.intake import Intake
 from cloud.ingest.ledger import Ledger
+from cloud.ingest.upkeep import Upkeep
 from cloud.machines import CardBox
 from cloud.metrics import CloudMetrics
 from cloud.notifiers.outbox import NotificationOutbox
@@ -64,7 +65,13 @@ class Plant:
             gateways=Gateways(self._engine),
             metrics=self._metrics,
             sinks=[self._feed_watcher],
+            list_known=self._reader.list_machines,
+            new_series_per_hour_max=settings.ingest.new_series_per_hour_max,
         ).run(stop)
+
+    def keep_up(self, stop: threading.Event) -> None:
+        """Run the store's upkeep."""
+        Upkeep(self._writer, self._settings.store, self._engine, self._metrics).run(stop)
 
     def watch(self, stop: threading.Event) -> None:
         """Run a new watcher, with a reader of its own: a large question of the console must not delay it."""

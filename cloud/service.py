@@ -46,6 +46,7 @@ async def _serve(settings: CloudSettings, ready: Ready | None) -> None:
             supervisor.add("watch", in_thread("watch", plant.watch))
         if "ingest" in settings.roles:
             supervisor.add("ingest", in_thread("ingest", plant.ingest))
+            supervisor.add("upkeep", in_thread("upkeep", plant.keep_up))
         if "notify" in settings.roles:
             supervisor.add("notify", plant.notify)
         if "console" in settings.roles:
@@ -120,6 +121,7 @@ class Supervisor:
         if "ingest" in self._parts:
             parts.append(_describe("broker", self._metrics.broker_trouble, "connected"))
             parts.append(_describe("writes", self._metrics.store_trouble, "committed"))
+            parts.append(_describe("read-back", self._metrics.read_back_trouble, "nothing missing"))
         return parts
 
     def render_metrics(self) -> bytes:

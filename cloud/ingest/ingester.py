@@ -2,20 +2,25 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
 from cloud.gateways import Gateways
+from cloud.ingest.day_counts import DayCount, DayCounter, record_days
+from cloud.ingest.day_counts import Key as DayKey
 from cloud.ingest.dead_letters import DeadLetter, DeadLetters
+from cloud.ingest.gaps import record_gaps
 from cloud.ingest.inbox import Delivery
 from cloud.ingest.insisting import Insistence, Stopped
 from cloud.ingest.intake import KEPT, Intake, Verdict
 from cloud.ingest.ledger import EpochChange, Key, Ledger
+from cloud.ingest.series_guard import Admission, SeriesGuard
 from cloud.ingest.sorting import Accepted, Duplicate, Poison, sort_deliveries
 from cloud.ingest.stowing import Excerpt, Stowed, deliver_excerpt, stow_batches
 from cloud.metrics import CloudMetrics
-from cloud.stores import Block, StoreWriter
+from cloud.stores import Block, StoredMachine, StoreWriter
 from cloud.transactions import RecordsUnavailable
 from models.telemetry import Status
 
@@ -31,7 +36,8 @@ class Ingester:
 
     A message is acknowledged only after its batch is stored, in the ledger and receipted, so ending at any
     instant loses nothing: what was not receipted is sent again by the broker or by its gateway.
-    `sinks` are called with the stored blocks after the commit and must return at once.
+    `sinks` are called with the stored blocks after the commit and must return at once; `list_known` is asked
+    once for what the store has, so that only what is new to it counts as new.
     """
 
     def __init__(
@@ -44,6 +50,8 @@ class Ingester:
         gateways: Gateways,
         metrics: CloudMetrics,
         sinks: Iterable[Sink] = (),
+        list_known: Callable[[], Iterable[StoredMachine]] = tuple,
+        new_series_per_hour_max: int = 10_000,
     ) -> None:
         self._intake = intake
         self._writer = writer
@@ -53,12 +61,17 @@ class Ingester:
         self._metrics = metrics
         self._sinks = list(sinks)
         self._store = Insistence(metrics, self._note_statuses)
+        self._days = DayCounter()
+        self._guard = SeriesGuard(new_series_per_hour_max)
+        self._list_known = list_known
+        self._knows_series = False
         self._status_due_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
         """Settle batches until `stop`; raise `LinkDied`."""
         try:
             self._store.insist(self._ledger.load, stop, 0)
+            self._store.insist(lambda: self._days.load(self._ledger.engine), stop, 0)
             self._intake.start()
             while not stop.is_set():
                 self._intake.check()
@@ -74,14 +87,17 @@ class Ingester:
 
     def _settle(self, deliveries: list[Delivery], stop: threading.Event) -> None:
         found = sort_deliveries(deliveries, self._intake.read_topic, self._ledger.look_up)
+        admitted = self._admit(found.accepted, stop)
         stowed = stow_batches(
-            found.accepted,
+            admitted.accepted,
             lambda blocks: self._store.insist(lambda: self._writer.write(blocks), stop, len(deliveries)),
         )
-        poison = found.poison + stowed.poison
-        changes = make_changes(stowed.stored, poison, found.duplicates, stowed.excerpts)
-        buried = poison + [deliver_excerpt(one) for one in stowed.excerpts]
-        self._store.insist(lambda: self._commit(changes, buried), stop, len(deliveries))
+        poison = found.poison + admitted.poison + stowed.poison
+        excerpts = admitted.excerpts + stowed.excerpts
+        changes = make_changes(stowed.stored, poison, found.duplicates, excerpts)
+        buried = poison + [deliver_excerpt(one) for one in excerpts]
+        days = self._days.count(stowed.blocks)
+        self._store.insist(lambda: self._commit(changes, buried, days, stowed.stored), stop, len(deliveries))
         self._intake.send_receipts(make_verdicts(stowed.stored, poison, found.duplicates))
         self._intake.acknowledge(deliveries)
         self._count(stowed, buried, found.duplicates, deliveries)
@@ -89,16 +105,37 @@ class Ingester:
             for sink in self._sinks:
                 sink(stowed.blocks)
 
-    def _commit(self, changes: dict[Key, EpochChange], poison: Sequence[Poison]) -> None:
+    def _admit(self, accepted: Sequence[Accepted], stop: threading.Event) -> Admission:
+        """Return what of the batches is within their gateways' budgets of new series."""
+        if not self._knows_series:
+            self._store.insist(lambda: self._guard.learn(self._list_known()), stop, len(accepted))
+            self._knows_series = True
+        admitted = self._guard.admit(accepted, time.monotonic())
+        self._metrics.series_refused.inc(admitted.series_refused)
+        for gateway in admitted.spent:
+            log.warning("new_series_refused", gateway=gateway, kept="in the dead letters, with the reason")
+        return admitted
+
+    def _commit(
+        self,
+        changes: dict[Key, EpochChange],
+        poison: Sequence[Poison],
+        days: dict[DayKey, DayCount],
+        stored: Sequence[Accepted],
+    ) -> None:
         now_ns = time.time_ns()
         letters = [make_letter(one, now_ns) for one in poison]
         with self._ledger.begin() as connection:
             dropped = self._dead_letters.put(connection, letters)
-            self._ledger.record(connection, changes)
+            forgotten = record_gaps(connection, stored)
+            repeats = self._ledger.record(connection, changes)
+            record_days(connection, days, now_ns, repeats=repeats > 0)
         if letters:
             log.warning(
                 "dead_lettered", count=len(letters), reason=letters[0].reason, topic=letters[0].topic[:200]
             )
+        if forgotten:
+            log.warning("gaps_forgotten", count=forgotten, reason="the records keep the newest only")
         if dropped:
             self._metrics.dead_letters_dropped.inc(dropped)
             log.warning("dead_letters_dropped", count=dropped, reason="dead_letters has reached its limit")
@@ -141,16 +178,20 @@ def make_changes(
 ) -> dict[Key, EpochChange]:
     """Return what one write adds to the ledger."""
     changes: dict[Key, EpochChange] = {}
+    parts: Counter[tuple[Key, int]] = Counter()
+    for excerpt in excerpts:
+        parts[excerpt.source.key, excerpt.source.sequence] += excerpt.values
     for one in stored:
-        changes.setdefault(one.key, EpochChange()).stored.append((one.sequence, one.values))
+        change = changes.setdefault(one.key, EpochChange())
+        change.stored.append((one.sequence, one.values))
+        if parts and (one.key, one.sequence) in parts:
+            change.dead_parts[one.sequence] = parts[one.key, one.sequence]
     for bad in poison:
         if bad.key is not None:
-            changes.setdefault(bad.key, EpochChange()).dead_lettered.append((bad.sequence, bad.values))
+            values = bad.values + parts[bad.key, bad.sequence]
+            changes.setdefault(bad.key, EpochChange()).dead_lettered.append((bad.sequence, values))
     for again in duplicates:
         changes.setdefault(again.key, EpochChange()).duplicates += 1
-    for excerpt in excerpts:
-        parts = changes.setdefault(excerpt.source.key, EpochChange()).dead_parts
-        parts[excerpt.source.sequence] = parts.get(excerpt.source.sequence, 0) + excerpt.values
     return changes
 
 

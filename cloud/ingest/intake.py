@@ -53,6 +53,7 @@ class IngestSettings(Settings):
     that waits, or when the oldest batch is `linger_s` old. For `session_expiry_s` after we are gone the
     broker goes on keeping batches for us. It is short because Mosquitto gives an absent ingester its share
     of them, too, though others are there; nothing depends on it, since gateways send again.
+    `new_series_per_hour_max` is how many tags the store has never seen a gateway may bring within an hour.
     """
 
     receive_max: int = Field(default=200, ge=2, le=10_000)
@@ -60,6 +61,7 @@ class IngestSettings(Settings):
     write_bytes_max: int = Field(default=4_000_000, ge=10_000, le=100_000_000)
     inbox_bytes_max: int = Field(default=64_000_000, ge=1_000_000, le=1_000_000_000)
     session_expiry_s: int = Field(default=60, ge=0, le=86_400)
+    new_series_per_hour_max: int = Field(default=10_000, ge=1)
 
 
 class Verdict(msgspec.Struct):

@@ -111,6 +111,11 @@ class Ledger:
         self._engine = engine
         self._accounts: dict[Key, EpochAccount] = {}
 
+    @property
+    def engine(self) -> Engine:
+        """The records that it is kept in."""
+        return self._engine
+
     def load(self) -> None:
         """Read every account; raise `RecordsUnavailable`."""
         self._accounts = {
@@ -138,14 +143,21 @@ class Ledger:
             if not committed:  # memory may be ahead of the database: read anew what is needed
                 self._accounts.clear()
 
-    def record(self, connection: Connection, changes: Mapping[Key, EpochChange]) -> None:
-        """Add `changes` to their accounts, inside the transaction of `begin`."""
+    def record(self, connection: Connection, changes: Mapping[Key, EpochChange]) -> int:
+        """Add `changes` to their accounts, inside the transaction of `begin`.
+
+        Returns how many of the batches stored somebody else had recorded as stored before.
+        """
         if not changes:
-            return
+            return 0
+        repeats = 0
         self._refresh(connection, list(changes))
         for key, change in changes.items():
+            before = self._accounts[key].duplicates + change.duplicates
             apply_change(self._accounts[key], change)
+            repeats += self._accounts[key].duplicates - before
         connection.execute(_update, [_to_row(self._accounts[key]) for key in changes])
+        return repeats
 
     def _refresh(self, connection: Connection, keys: list[Key]) -> None:
         """Make the accounts of `keys` equal to their rows, which now are there and locked."""

@@ -4,7 +4,9 @@ import time
 
 import msgspec
 
+from cloud.ingest.day_counts import DayCounter, record_days
 from cloud.ingest.dead_letters import DeadLetter, DeadLetters
+from cloud.ingest.gaps import record_gaps
 from cloud.ingest.inbox import Delivery
 from cloud.ingest.ledger import EpochChange, Ledger
 from cloud.ingest.sorting import Poison, sort_delivery
@@ -44,9 +46,11 @@ class Replayer:
         if reasons:  # what of it is good is stored all the same
             return self._refuse(letter, reasons[0])
         with self._ledger.begin() as connection:
+            record_gaps(connection, stowed.stored)
             if letter.replayed_ns is None:  # once is enough: the store knows a repeat, the ledger does not
                 change = EpochChange(replayed=[(judged.sequence, judged.values)])
                 self._ledger.record(connection, {judged.key: change})
+                record_days(connection, DayCounter().count(stowed.blocks), time.time_ns(), repeats=True)
             self._dead_letters.mark_replayed(connection, letter.id, time.time_ns())
         return Replay(letter.id, stored=True)
 

@@ -54,20 +54,32 @@ def run(config: ConfigOption, log_format: LogFormatOption = "auto") -> None:
 def verify(
     config: ConfigOption,
     gateway: Annotated[str | None, typer.Option(metavar="NAME", help="only this gateway")] = None,
+    read_back: Annotated[
+        bool, typer.Option("--read-back", help="ask the store now what it has; else as of last night")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show produced, stored and missing, gateway by gateway; exit 1 when anything is missing."""
     import msgspec
 
     from cloud.ingest import verification
+    from cloud.ingest.gaps import account_gaps, list_gaps
     from cloud.ingest.ledger import list_accounts
 
-    accounts = [verification.verify(one) for one in list_accounts(_load(config).records.build(), gateway)]
+    settings = _load(config)
+    engine = settings.records.build()
+    days = cloud_store.read_back(settings, engine, now=read_back)
+    gaps = account_gaps(list_gaps(engine, gateway=gateway))
+    accounts = [
+        verification.verify(one, gaps.get((one.gateway, one.epoch))) for one in list_accounts(engine, gateway)
+    ]
     if as_json:
         typer.echo(msgspec.json.encode(accounts).decode())
     else:
+        for line in days.lines:
+            typer.echo(line)
         typer.echo(verification.describe(accounts))
-    raise typer.Exit(1 if any(one.batches_missing for one in accounts) else 0)
+    raise typer.Exit(1 if days.damaged or any(one.batches_missing for one in accounts) else 0)
 
 
 @letters_app.command("list")

@@ -8,6 +8,10 @@ import typer
 from forewarn.commands.train import parse_instant
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from cloud.settings import CloudSettings
+    from cloud.stores import StoreFindings
     from cloud.stores.shelf import StoreSettings
 
 ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="the settings, cloud.yaml")]
@@ -47,6 +51,23 @@ def check_store(config: ConfigOption) -> None:
     for line in findings.lines:
         typer.echo(line)
     raise typer.Exit(1 if findings.damaged else 0)
+
+
+def read_back(settings: "CloudSettings", engine: "Engine", *, now: bool) -> "StoreFindings":
+    """Return what the store lacked when it was asked for its counts, `now` or last night."""
+    import time
+    from contextlib import closing
+
+    from cloud.ingest.day_counts import list_days
+    from cloud.ingest.read_back import describe, read_back
+    from cloud.stores import StoreFindings
+
+    store, now_ns = settings.store, time.time_ns()
+    if now:
+        with closing(store.build_reader()) as reader:
+            read_back(engine, reader, now_ns=now_ns, keeps_days=store.retention_days, today=True)
+    rows = list_days(engine)
+    return StoreFindings(describe(rows), damaged=any(row.missing for row in rows))
 
 
 def _load_store(file: Path) -> "StoreSettings":
