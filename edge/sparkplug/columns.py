@@ -2,14 +2,13 @@
 
 import array
 import sys
-from collections.abc import Mapping
 from itertools import chain
 
 import msgspec
 
+from edge.sparkplug.keys import STAMP_BYTES, STAMP_MAX, STAMP_MIN, MetricKey, MetricRow, TagKeys
 from edge.sparkplug.payload import (
     BOOLEAN,
-    DOUBLE,
     INT32,
     INT64,
     QUALITY,
@@ -26,32 +25,9 @@ from models.telemetry import Frame, Value, quality
 NS_PER_MS = 1_000_000
 MOVED_MS_MAX = 2
 """How much later than it was a value may be said to be, to have a millisecond of its own."""
-_STAMP_BYTES = 6
-_STAMP_MIN, _STAMP_MAX = 1 << 35, (1 << 42) - 1  # milliseconds that take six bytes: 1971 to 2109
 
 Piece = tuple[int, bytes]
 """Metrics of one instant (milliseconds), encoded."""
-
-
-class MetricKey(msgspec.Struct, frozen=True):
-    """How the values of a tag are named: by alias, or in full by name, and then with their data type."""
-
-    datatype: int
-    alias: int | None = None
-    name: str | None = None
-
-    @property
-    def said_datatype(self) -> int | None:
-        """The data type, where every value says it."""
-        return self.datatype if self.name is not None else None
-
-    def encode(self) -> bytes:
-        """Return these fields of a metric."""
-        alias = b"" if self.alias is None else b"\x10" + encode_varint(self.alias)
-        if self.name is None:
-            return alias
-        name = self.name.encode()
-        return b"\x0a" + encode_varint(len(name)) + name + alias + b"\x20" + encode_varint(self.datatype)
 
 
 class EncodedRows(msgspec.Struct, frozen=True):
@@ -76,7 +52,7 @@ class _Block(msgspec.Struct):
 
 def encode_rows(
     frames: list[Frame],
-    keys: Mapping[str, MetricKey],
+    keys: TagKeys,
     *,
     is_historical: bool = False,
     bytes_max: int = 128_000,
@@ -91,10 +67,10 @@ def encode_rows(
     for given in frames:
         frame, stamps, lost = _say_milliseconds(given)
         merged += lost
-        plain, odd = _split_tags(frame, stamps, keys)
-        blocks += [_encode_block(frame, stamps, tags, is_historical) for tags in plain]
-        for tag in odd:
-            pieces += _encode_odd(frame, stamps, tag, keys[tag], is_historical)
+        made, others = _encode_blocks(frame, stamps, keys, is_historical)
+        blocks += made
+        for tag in others:
+            pieces += _encode_singly(frame, stamps, tag, keys[tag], is_historical)
     if len(blocks) == 1 and not pieces:
         return EncodedRows(_cut(blocks[0], bytes_max), merged)
     pieces = [piece for block in blocks for piece in _list_pieces(block, bytes_max)] + pieces
@@ -156,48 +132,45 @@ def _say_milliseconds(frame: Frame) -> tuple[Frame, list[int], int]:
     return kept, said, (len(stamps) - len(rows)) * len(values)
 
 
-def _split_tags(
-    frame: Frame, stamps: list[int], keys: Mapping[str, MetricKey]
-) -> tuple[list[dict[str, bytes]], list[str]]:
-    """Return the tags that are encoded as blocks, each block with keys of one length, and the others."""
-    if not _STAMP_MIN <= stamps[0] <= stamps[-1] <= _STAMP_MAX:
+def _encode_blocks(
+    frame: Frame, stamps: list[int], keys: TagKeys, is_historical: bool
+) -> tuple[list[_Block], list[str]]:
+    """Return what can be encoded as blocks, and the tags for which that cannot be."""
+    if not STAMP_MIN <= stamps[0] <= stamps[-1] <= STAMP_MAX:
         return [], list(frame.values)
-    by_length: dict[int, dict[str, bytes]] = {}
-    odd = []
-    for tag, column in frame.values.items():
-        if keys[tag].datatype != DOUBLE or frame.quality.get(tag) or None in column:
-            odd.append(tag)
+    flawed = {tag for tag, codes in frame.quality.items() if codes}
+    while True:
+        tags = tuple(tag for tag in frame.values if tag not in flawed) if flawed else tuple(frame.values)
+        plan = keys.plan(tags, is_historical=is_historical)
+        try:
+            blocks = [_fill_row(row, frame, stamps) for row in plan.rows]
+        except TypeError:  # a None; looking for them beforehand would cost every frame what this costs few
+            flawed |= {tag for tag in tags if None in frame.values[tag]}
         else:
-            key = keys[tag].encode()
-            by_length.setdefault(len(key), {})[tag] = key
-    return list(by_length.values()), odd
+            return blocks, [*plan.others, *flawed]
 
 
-def _encode_block(frame: Frame, stamps: list[int], tags: dict[str, bytes], is_historical: bool) -> _Block:
-    """Copy stamps and values, byte plane by byte plane, into as many copies of a row as there are rows.
+def _fill_row(row: MetricRow, frame: Frame, stamps: list[int]) -> _Block:
+    """Copy stamps and values, byte plane by byte plane, into as many copies of the row as there are instants.
 
     Every metric has the same size, so byte k of all values stands at equal distances: eight strided copies
-    put all of them where they belong, however many they are.
+    put all of them where they belong, however many they are. Raises `TypeError` where a value is None.
     """
-    flag = b"\x28\x01" if is_historical else b""
-    bodies = [b"\x18" + bytes(_STAMP_BYTES) + key + flag + b"\x69" + bytes(8) for key in tags.values()]
-    head = b"\x12" + encode_varint(len(bodies[0]))
-    size = len(head) + len(bodies[0])
-    content = bytearray(b"".join([head + body for body in bodies]) * len(stamps))
-    said = b"".join([encode_varint(stamp) * len(tags) for stamp in stamps])
-    for plane in range(_STAMP_BYTES):
-        content[len(head) + 1 + plane :: size] = said[plane::_STAMP_BYTES]
-    columns = [frame.values[tag] for tag in tags]
+    columns = [frame.values[tag] for tag in row.tags]
     packed = array.array("d", list(chain.from_iterable(zip(*columns, strict=True))))
     if sys.byteorder == "big":
         packed.byteswap()
     numbers = packed.tobytes()
+    content, size = bytearray(row.content * len(stamps)), row.metric_bytes
+    said = b"".join([encode_varint(stamp) * len(columns) for stamp in stamps])
+    for plane in range(STAMP_BYTES):
+        content[row.stamp_at + plane :: size] = said[plane::STAMP_BYTES]
     for plane in range(8):
         content[size - 8 + plane :: size] = numbers[plane::8]
-    return _Block(stamps, content, size, size * len(tags))
+    return _Block(stamps, content, size, size * len(columns))
 
 
-def _encode_odd(
+def _encode_singly(
     frame: Frame, stamps: list[int], tag: str, key: MetricKey, is_historical: bool
 ) -> list[Piece]:
     codes = frame.quality.get(tag, {})

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from edge.sparkplug.columns import NS_PER_MS, MetricKey, describe_quality, make_value
+from edge.sparkplug.columns import NS_PER_MS, describe_quality, make_value
+from edge.sparkplug.keys import MetricKey, TagKeys
 from edge.sparkplug.payload import (
     BOOLEAN,
     DOUBLE,
@@ -43,7 +44,7 @@ class Device:
     ) -> None:
         self.machine = machine
         self.is_born = False
-        self.keys: dict[str, MetricKey] = {}
+        self.keys = TagKeys()
         """How the values of each tag are named."""
         self._aliases = aliases
         self._tags: dict[str, DeviceTag] = {}
@@ -115,9 +116,9 @@ class Device:
         self._tags[tag.name] = tag
         datatype = BOOLEAN if tag.is_boolean else DOUBLE
         if self._aliases is None:
-            self.keys[tag.name] = MetricKey(datatype, name=tag.name)
+            self.keys.add(tag.name, MetricKey(datatype, name=tag.name))
         else:
-            self.keys[tag.name] = MetricKey(datatype, alias=next(self._aliases))
+            self.keys.add(tag.name, MetricKey(datatype, alias=next(self._aliases)))
 
 
 def _find_code(frame: Frame, name: str, row: int) -> int:

@@ -5,8 +5,9 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.sparkplug.columns import MetricKey, encode_rows
+from edge.sparkplug.columns import encode_rows
 from edge.sparkplug.decoding import decode_payload
+from edge.sparkplug.keys import MetricKey, TagKeys
 from edge.sparkplug.payload import BOOLEAN, DOUBLE, INT32, INT64, Metric, Property, wrap_metrics
 from models.telemetry import Frame
 from models.telemetry import quality as status
@@ -66,7 +67,7 @@ def test_columns_say_what_one_metric_after_the_other_would(
     given_frames: list[Frame], keys: dict[str, MetricKey], is_historical: bool, bytes_max: int
 ) -> None:
     """Every value arrives once, with its time and quality, oldest first, however tags are named or cut."""
-    encoded = encode_rows(given_frames, keys, is_historical=is_historical, bytes_max=bytes_max)
+    encoded = encode_rows(given_frames, TagKeys(keys), is_historical=is_historical, bytes_max=bytes_max)
     found = decode_payload(wrap_metrics(b"".join(encoded.parts), None, None)).metrics
     by_key = {key.name or key.alias: tag for tag, key in keys.items()}
     wanted = [
@@ -91,7 +92,7 @@ def test_values_within_a_millisecond_get_the_next_ones_while_there_is_room(
     """Each said time is its own, at most 2 ms late; what has no room goes, counted, and never the last."""
     times = list(itertools.accumulate(steps, initial=start))
     frame = Frame(times, {"a": [float(row) for row in range(len(times))]})
-    encoded = encode_rows([frame], {"a": MetricKey(DOUBLE, alias=5)})
+    encoded = encode_rows([frame], TagKeys({"a": MetricKey(DOUBLE, alias=5)}))
     found = decode_payload(wrap_metrics(b"".join(encoded.parts), None, None)).metrics
     assert len(found) + encoded.merged == len(times)
     rows = [int(metric.value or 0) for metric in found]
@@ -110,7 +111,7 @@ def test_tck_id_operational_behavior_data_publish_dbirth_order() -> None:
     slow = Frame([NOW_MS * 10**6, (NOW_MS + 1000) * 10**6], {"slow": [1.0, 2.0]})
     fast = Frame([(NOW_MS + at) * 10**6 for at in (100, 600, 1100)], {"fast": [3.0, 4.0, 5.0]})
     keys = {"slow": MetricKey(DOUBLE, alias=1), "fast": MetricKey(DOUBLE, alias=2)}
-    encoded = encode_rows([slow, fast], keys)
+    encoded = encode_rows([slow, fast], TagKeys(keys))
     found = decode_payload(wrap_metrics(b"".join(encoded.parts), None, None)).metrics
     assert [metric.value for metric in found] == [1.0, 3.0, 4.0, 2.0, 5.0]
 
@@ -118,7 +119,7 @@ def test_tck_id_operational_behavior_data_publish_dbirth_order() -> None:
 def test_tck_id_payloads_propertyset_quality_value_type_and_value() -> None:
     """Bad is Quality 0 and null, uncertain 500, good says nothing; type 3, the OPC UA code beside it."""
     frame = make_frame({"a": [None, 61.5, 62.0]}, {"a": {0: status.BAD_TIMEOUT, 1: status.UNCERTAIN}})
-    encoded = encode_rows([frame], {"a": MetricKey(DOUBLE, alias=5)})
+    encoded = encode_rows([frame], TagKeys({"a": MetricKey(DOUBLE, alias=5)}))
     bad, uncertain, good = decode_payload(wrap_metrics(encoded.parts[0], None, None)).metrics
     assert (bad.is_null, bad.value) == (True, None)
     assert bad.properties == {
@@ -134,7 +135,7 @@ def test_npm_reads_our_columns() -> None:
     """The bytes of the fast way are as good to npm's decoder as those of the slow one."""
     frame = make_frame({"a": [1.5, None, -0.0], "b": [2.5, 1e300, 5e-324]})
     keys = {"a": MetricKey(DOUBLE, alias=128), "b": MetricKey(DOUBLE, alias=129)}
-    [part] = encode_rows([frame], keys, is_historical=True).parts
+    [part] = encode_rows([frame], TagKeys(keys), is_historical=True).parts
     [read] = read_by_npm(find_peer("sparkplug-payload"), [wrap_metrics(part, NOW_MS, 9)])
     said = {
         (metric["alias"], metric["timestamp"] - NOW_MS): metric["wireValue"] for metric in read["metrics"]
