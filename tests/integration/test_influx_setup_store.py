@@ -134,58 +134,59 @@ def test_versions_are_told_apart(said: str, generation: int, writes_v2: bool) ->
     assert (found.generation, found.writes_v2) == (generation, writes_v2)
 
 
+class Api(BaseHTTPRequestHandler):
+    """One request."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    stand_in: "StandIn"
+
+    def do_GET(self) -> None:
+        address = urllib.parse.urlsplit(self.path)
+        if address.path == "/ping":
+            self._reply(204, None)
+        else:
+            found = self.stand_in.find(address.path, dict(urllib.parse.parse_qsl(address.query)))
+            self._reply(200 if found else 404, found)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        path = urllib.parse.urlsplit(self.path).path
+        if path == "/api/v2/query":
+            self.stand_in.queries.append(body["query"])
+            self._reply(200, None)
+            return
+        rows = self.stand_in.kept.setdefault(path, [])
+        rows.append(body | {"id": f"{path[8:10]}{len(rows)}"})
+        self._reply(201, rows[-1])
+
+    def do_PATCH(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        path, _, number = self.path.rpartition("/")
+        (row,) = [one for one in self.stand_in.kept[path] if one["id"] == number]
+        row.update(body)
+        self._reply(200, row)
+
+    def _reply(self, status: int, content: object) -> None:
+        body = b"" if content is None else json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("X-Influxdb-Version", self.stand_in.version)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_words: object) -> None:
+        """Say nothing."""
+
+
 class StandIn:
     """Keeps what is posted to an API of ours as InfluxDB 2 or 3 would; written from its published pages."""
 
     def __init__(self, version: str) -> None:
         self.kept: dict[str, list[dict[str, Any]]] = {"/api/v2/orgs": [{"id": "o1", "name": "plant"}]}
         self.queries: list[str] = []
-        stand_in = self
-
-        class Api(BaseHTTPRequestHandler):
-            """One request."""
-
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1
-
-            def do_GET(self) -> None:
-                address = urllib.parse.urlsplit(self.path)
-                if address.path == "/ping":
-                    self._reply(204, None)
-                else:
-                    found = stand_in.find(address.path, dict(urllib.parse.parse_qsl(address.query)))
-                    self._reply(200 if found else 404, found)
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                path = urllib.parse.urlsplit(self.path).path
-                if path == "/api/v2/query":
-                    stand_in.queries.append(body["query"])
-                    self._reply(200, None)
-                    return
-                rows = stand_in.kept.setdefault(path, [])
-                rows.append(body | {"id": f"{path[8:10]}{len(rows)}"})
-                self._reply(201, rows[-1])
-
-            def do_PATCH(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                path, _, number = self.path.rpartition("/")
-                (row,) = [one for one in stand_in.kept[path] if one["id"] == number]
-                row.update(body)
-                self._reply(200, row)
-
-            def _reply(self, status: int, content: object) -> None:
-                body = b"" if content is None else json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("X-Influxdb-Version", version)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_words: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+        self.version = version
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("OurApi", (Api,), {"stand_in": self}))
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
