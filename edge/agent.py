@@ -116,7 +116,6 @@ class Agent:
         )
         try:
             await outbox.open()
-            self._collector.gaps.load(await outbox.read_reached())
             self._collector.keeper.judge = ClockJudge(
                 max(floor_ns, await outbox.read_seen_ns() - SLACK_S * NS_PER_S),
                 is_synchronised=is_clock_synchronised,
@@ -140,6 +139,7 @@ class Agent:
             machines=len(self._sources),
             waiting_batches=sum(last - first + 1 for first, last in totals.waiting),
         )
+        await flusher.begin(source.path for source in self._sources)
         self._pollers.start(self._sources)
         flushing = self._keep_alive("flusher", flusher.run)
         publishing = [self._keep_alive("publisher", publisher.run)]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from edge.outbox.stored import Coverage
 from edge.polling.clock import read_clocks
@@ -47,6 +47,11 @@ class Collector:
         """The machine is read from now on."""
         now_ns, mono_ns = self._read_clocks()
         self.gaps.begin(machine, 0 if self.keeper.is_doubtful else now_ns, mono_ns, pace)
+
+    def expect(self, machines: Iterable[MachinePath]) -> Coverage:
+        """Return since when machines are read that never were; nothing while the clock is wrong."""
+        now_ns, boot_ns = self._read_clocks()
+        return self.gaps.expect(machines if self.keeper.judge.look(now_ns, boot_ns) else [], now_ns)
 
     def end(self, machine: MachinePath) -> None:
         """The machine is not read any more."""

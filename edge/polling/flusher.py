@@ -1,7 +1,8 @@
 """Takes to the disk, every flush, what the pollers collected, and hands it on to be published."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import structlog
 
@@ -11,6 +12,7 @@ from edge.outbox.thread import OutboxThread
 from edge.polling.clock_custody import ClockCustody
 from edge.polling.collector import Collector
 from edge.polling.progress import DISK, Progress
+from models.telemetry import MachinePath
 from models.words import say_duration
 
 SAY_AGAIN_S = 60.0
@@ -51,6 +53,14 @@ class Flusher:
         self._full_said_at = float("-inf")
         self._given_up = 0
         self._at_end = False
+
+    async def begin(self, machines: Iterable[MachinePath]) -> None:
+        """Learn how far the machines were acquired, and write down from when on the new ones are."""
+        self._collector.gaps.load(await self._outbox.read_reached())
+        fresh = self._collector.expect(machines)
+        if fresh.reached:
+            with suppress(OutboxUnavailable):  # the next flush does it
+                await self._outbox.put([], fresh)
 
     async def finish(self) -> None:
         """Flush for the last time, open gaps too, and say what cannot be kept."""

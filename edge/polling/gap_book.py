@@ -46,6 +46,7 @@ class GapBook:
         self._dropped: dict[Key, _Dropped] = {}
         self._dropped_out: dict[Key, _Dropped] = {}
         self._ended: dict[str, int] = {}
+        self._before: dict[str, int] = {}
         self._known: dict[str, int] = {}
         self._reached_out: dict[str, int] = {}
         self._settled_mono_ns = 0
@@ -54,12 +55,18 @@ class GapBook:
 
     def load(self, reached: Mapping[str, int]) -> None:
         """Take over how far each machine was acquired when the gateway last ran."""
-        self._known = dict(reached)
+        self._known, self._before = dict(reached), dict(reached)
+
+    def expect(self, machines: Iterable[MachinePath], now_ns: int) -> Coverage:
+        """Return since when machines are read that never were, to be committed before they are."""
+        fresh = {str(machine): now_ns for machine in machines if str(machine) not in self._known}
+        self._known |= fresh
+        return Coverage([], fresh)
 
     def begin(self, machine: MachinePath, now_ns: int, mono_ns: int, pace: Pace) -> None:
         """The machine is read from now on; 0 for `now_ns` while the clock is wrong."""
         ended_ns = self._ended.pop(str(machine), 0)
-        reached_ns = ended_ns or self._known.get(str(machine), 0)
+        reached_ns = ended_ns or self._before.get(str(machine), 0)
         self._machines[machine] = book = MachineGaps(now_ns, mono_ns, reached_ns, pace)
         if ended_ns:
             book.lose("polling_stopped", NOT_IN_SETTINGS, mono_ns)
@@ -139,7 +146,7 @@ class GapBook:
         gaps = {machine: list(kept) for machine, kept in self._pending_out.items()}
         for machine, gap in _list_dropped(self._dropped_out):
             gaps.setdefault(machine, []).append(gap)
-        reached = {str(machine): book.reached_ns for machine, book in self._machines.items()}
+        reached = {str(machine): book.mark_ns for machine, book in self._machines.items()}
         reached |= self._ended
         self._reached_out = {
             machine: at for machine, at in reached.items() if at and self._known.get(machine) != at

@@ -84,11 +84,17 @@ class MachineGaps:
         self._loss: _Loss | None = None
         self._return: _Return | None = None
         self._missed: tuple[int, int, int, int] | None = None
+        self._round_first_ns = 0
 
     @property
     def is_open(self) -> bool:
         """Whether nothing is being acquired now."""
         return self._loss is not None
+
+    @property
+    def mark_ns(self) -> int:
+        """Where a gap would begin if the gateway ended now."""
+        return self.reached_ns or self._begun_ns
 
     def take(self) -> list[Gap]:
         """Return the gaps to be recorded, with or before the values that end them; forget them."""
@@ -131,13 +137,14 @@ class MachineGaps:
     def miss(self, cycles: int, interval_ns: int, before_ns: int) -> None:
         """So many polls fell out, around the newest one; the one before that had reached `before_ns`."""
         if self._loss is None and before_ns:
-            self._missed = (cycles, interval_ns, before_ns, self.reached_ns)
+            self._missed = (cycles, interval_ns, before_ns, self._round_first_ns)
 
     def admit(self, frames: Sequence[Frame], now_ns: int, mono_ns: int) -> None:
         """These frames are acquired."""
         if not frames:
             return
         newest = max([frame.timestamps[-1] for frame in frames])
+        self._round_first_ns = min([frame.timestamps[0] for frame in frames])
         if self._loss is not None or self._return is not None or self._missed is not None:
             self._end_gaps(frames, now_ns, mono_ns)
         if newest > self.reached_ns or self.reached_ns > now_ns + AHEAD_NS:
@@ -160,6 +167,7 @@ class MachineGaps:
             back_ns = self._loss.back_at_ns
             if back_ns and now_ns - back_ns > SETTLE_NS + self.pace.quiet_ns:
                 self._close(back_ns - self._latency_ns_min, now_ns, mono_ns)
+                self._return = None
         elif self._latency_ns is not None:
             known_ns = now_ns - self._latency_ns - self.pace.quiet_ns - self.pace.lag_ns
             self.reached_ns = max(self.reached_ns, known_ns)
@@ -197,10 +205,10 @@ class MachineGaps:
             if not fresh:
                 return
             self._close(min(fresh), now_ns, mono_ns)
+        if self._return is not None and now_ns > self._return.until_ns:
+            self._return = None
         if self._return is not None:
             self._tell_tags(self._return, starts)
-            if now_ns > self._return.until_ns:
-                self._return = None
 
     def _close(self, last_ns: int, now_ns: int, mono_ns: int) -> None:
         """End the open gap at `last_ns`, for all tags; those that come later get gaps of their own."""
@@ -214,7 +222,8 @@ class MachineGaps:
             self._ready.append(gap)
             if gap.reason in FILLABLE:
                 self._ended.append(gap)
-        self._return = _Return(gap, now_ns + SETTLE_NS + self.pace.lag_ns)
+        if not loss.held_mono_ns:
+            self._return = _Return(gap, now_ns + SETTLE_NS + self.pace.lag_ns)
         if loss.told is None:
             self.reached_ns = max(self.reached_ns, loss.first_ns)
         else:
@@ -246,8 +255,9 @@ class MachineGaps:
         if self._missed is None:
             return
         (cycles, interval_ns, before_ns, late_ns), self._missed = self._missed, None
+        reached_ns = self.reached_ns
         after = 0 if next_ns is None else min(cycles, max(0, round((next_ns - late_ns) / interval_ns) - 1))
-        for count, first, last in ((cycles - after, before_ns, late_ns), (after, late_ns, next_ns or 0)):
+        for count, first, last in ((cycles - after, before_ns, late_ns), (after, reached_ns, next_ns or 0)):
             if count and last - first > 1:
                 detail = f"{count} polls fell out: the ones before took too long"
                 self._ready.append(Gap(first, last, "cycles_missed", detail=detail))
