@@ -1,5 +1,6 @@
 """What a Modbus value costs the gateway: in blocks, against one request per register."""
 
+import random
 from collections.abc import Awaitable, Callable
 from time import process_time
 
@@ -8,7 +9,7 @@ from pymodbus.client import AsyncModbusTcpClient
 
 from edge.drivers.modbus.decoding import BlockDecoder, write_words
 from edge.drivers.modbus.planning import plan_blocks
-from edge.drivers.modbus.registers import Limits, Wanted
+from edge.drivers.modbus.registers import Limits, Quirks, Span, Wanted
 from edge.drivers.modbus.settings import ModbusMachineSettings
 from models.telemetry import count_values
 from tests.bench.machine_servers import machine_server
@@ -91,3 +92,27 @@ def test_decoding_against_pymodbus() -> None:
         f"\nModbus, decoding a float32 to its shortest decimal: {ours:.2f} us; "
         f"pymodbus, without shortening: {theirs:.2f} us: {theirs / ours:.1f} times more"
     )
+
+
+@pytest.mark.bench
+def test_planning_takes_time_as_tags_are_many() -> None:
+    """Ten times the tags, ten times the time: scattered over the tables, with and without quirks."""
+    source = random.Random(1)
+    rules = Quirks(2, 2, (Span("holding", 99, 103),), (Span("input", 50, 60),))
+    print("\nModbus, planning requests, microseconds per tag:")
+    for name, limits in (("plain", Limits()), ("with quirks", Limits(quirks=rules))):
+        costs = []
+        for tags in (600, 6_000, 60_000):
+            places = source.sample(range(130_000), tags)
+            wanted = [
+                Wanted(str(at), "holding" if at % 2 else "input", 100 + at // 2, "uint16") for at in places
+            ]
+            repeats = 60_000 // tags
+            begin = process_time()
+            for _ in range(repeats):
+                plan_blocks(wanted, limits)
+            costs.append((process_time() - begin) / repeats / tags * 1e6)
+        shown = ", ".join(
+            f"{cost:.2f} for {tags}" for cost, tags in zip(costs, (600, 6_000, 60_000), strict=True)
+        )
+        print(f"  {name:12} {shown}: 100 x the tags take {100 * costs[-1] / costs[0]:.0f} x the time")

@@ -88,3 +88,39 @@ def test_the_plan_in_the_document_is_that_of_its_settings(tmp_path: Path) -> Non
     file.write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
     told = CliRunner().invoke(app, ["edge", "plan", str(file)], catch_exceptions=False)
     assert f"$ forewarn edge plan edge.yaml\n{told.stdout}```" in text
+
+
+METER = """
+  - path: s/a/l/meter-{unit}
+    kind: modbus
+    transport: rtu
+    serial: {{device: /dev/ttyUSB0, baudrate: 9600, parity: none}}
+    unit_id: {unit}
+    interval_s: {interval_s}
+    quirks: {{start_multiple: 2, skip: [{{table: input, first: 6, last: 7}}]}}
+    tags:
+      - {{name: flow, table: input, address: 1, type: float32}}
+      - {{name: volume, table: input, address: 9, type: string, characters: 9}}
+"""
+
+
+def test_quirks_show_in_the_requests(tmp_path: Path) -> None:
+    """What is read along for them, and what is asked around, as it will be on the wire."""
+    shown = run(tmp_path, METER.format(unit=1, interval_s=1))
+    assert [re.sub(r" +", " ", line.strip()) for line in shown.splitlines()][1:3] == [
+        "function code 4 input 0..2 3 flow (1 read through)",
+        "function code 4 input 8..13 6 volume (1 read through)",
+    ]
+
+
+def test_a_serial_line_says_how_busy_it_will_be(tmp_path: Path) -> None:
+    """For all machines on it: two requests of 8 bytes, answers of 5 + 6 and 5 + 12, and four silences."""
+    shown = run(tmp_path, METER.format(unit=1, interval_s=1), METER.format(unit=2, interval_s=0.5))
+    a_poll_s = (2 * 8 + 5 + 6 + 5 + 12) * 10 / 9600 + 4 * 3.5 * 11 / 9600
+    expected = f"requests a second keep it busy for {3 * a_poll_s:.0%} of the time"
+    assert shown.splitlines()[-1].startswith(f"/dev/ttyUSB0 at 9600 baud: 6 {expected}")
+    assert "too much" not in shown
+    crowded = run(tmp_path, METER.format(unit=1, interval_s=0.05))
+    assert crowded.splitlines()[-1].endswith(
+        "too much; poll less often (interval_s), fewer tags, or raise the baudrate"
+    )

@@ -14,18 +14,13 @@ from pymodbus.pdu import ModbusPDU
 
 from edge.drivers import NotConnected
 from edge.drivers.library_logs import silence
-from edge.drivers.modbus.line_settings import Line
+from edge.drivers.modbus.line_settings import Line, choose_frame_gap_s
 from edge.drivers.modbus.reachability import explain_closing, explain_network, explain_port, make_trust
 from edge.drivers.modbus.registers import Block
 from edge.drivers.refusals import SHORT_ANSWER
 
 MISSES_BEFORE_PYMODBUS_CLOSES = 1_000_000_000
 """Whether silence ends a connection is the line's decision: its other units may be well."""
-
-FRAME_GAP_S_MIN = 0.00175
-FRAME_GAP_CHARACTERS = 3.5
-BITS_A_CHARACTER = 11
-"""Between two frames a serial line is still for so long (Modbus over Serial Line 1.02, 2.5.1.1)."""
 
 
 class UnitSilent(NotConnected):
@@ -76,7 +71,8 @@ class ModbusConnection:
         self._client: ModbusBaseClient | None = None
         self._answered_s = 0.0
         self._has_answered = False
-        self._frame_gap_s = _choose_frame_gap(line)
+        # A converter on the network keeps the gaps of its line by itself.
+        self._frame_gap_s = choose_frame_gap_s(line.serial) if line.serial else 0.0
 
     @property
     def is_open(self) -> bool:
@@ -198,9 +194,3 @@ class ModbusConnection:
             else await explain_network(line, timeout_s, make_trust(line.tls) if line.tls else None)
         )
         return f"{line.where} {reason}"
-
-
-def _choose_frame_gap(line: Line) -> float:
-    if line.serial is None:
-        return 0.0  # a converter on the network keeps the gaps of its line by itself
-    return max(FRAME_GAP_S_MIN, FRAME_GAP_CHARACTERS * BITS_A_CHARACTER / line.serial.baudrate)

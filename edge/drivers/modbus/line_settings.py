@@ -13,6 +13,11 @@ Baudrate = Literal[1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_
 TLS_PORT = 802
 RTU_UNIT_MAX = 247
 
+FRAME_GAP_S_MIN = 0.00175
+FRAME_GAP_CHARACTERS = 3.5
+BITS_A_CHARACTER = 11
+"""Between two frames a serial line is still for so long (Modbus over Serial Line 1.02, 2.5.1.1)."""
+
 
 class SerialSettings(Settings):
     """A serial port, set as the devices on it are; the standard's own choice unless said otherwise."""
@@ -21,6 +26,11 @@ class SerialSettings(Settings):
     baudrate: Baudrate = 19_200
     parity: Literal["even", "odd", "none"] = "even"
     stopbits: Literal[1, 2] = 1
+
+
+def choose_frame_gap_s(serial: SerialSettings) -> float:
+    """Return how long the line is still between two frames."""
+    return max(FRAME_GAP_S_MIN, FRAME_GAP_CHARACTERS * BITS_A_CHARACTER / serial.baudrate)
 
 
 class ModbusTlsSettings(Settings):
