@@ -1,7 +1,7 @@
 """What the commands print: settings, readings and outboxes as text for a person, or as JSON."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -10,6 +10,7 @@ from edge.outbox.glance import Glance
 from edge.outbox.rescue import Survey
 from edge.polling.clock import CLOCK_MEND
 from edge.settings import EdgeSettings
+from edge.sparkplug.words import describe_sparkplug
 from models.telemetry import quality
 from models.words import say_bytes, say_duration
 
@@ -23,6 +24,7 @@ def describe_settings(settings: EdgeSettings) -> str:
         f"broker {settings.broker.address}, {'TLS' if settings.broker.tls else 'no TLS'}",
         f"outbox {outbox.path}, {say_bytes(outbox.bytes_max)} at most, "
         f"written every {say_duration(outbox.flush_s)}",
+        *describe_sparkplug(settings),
         f"{_count(len(settings.machines), 'machine')}, {_count(tags, 'tag')}:",
     ]
     rows = [
@@ -35,6 +37,38 @@ def describe_settings(settings: EdgeSettings) -> str:
         for machine in settings.machines
     ]
     return "\n".join([*lines, *(f"  {line}" for line in _align(rows)), "the settings are right"])
+
+
+def encode_check(
+    settings: EdgeSettings, clock_synchronised: bool | None, findings: Sequence[Mapping[str, str]]
+) -> str:
+    """Return the settings' summary and what was found online as one JSON object."""
+    machines = [
+        {
+            "path": str(machine.path),
+            "kind": machine.kind,
+            "tags": len(machine.tags),
+            "interval_s": None if _is_subscription(machine) else machine.interval_s,
+        }
+        for machine in settings.machines
+    ]
+    outbox = settings.outbox
+    told = {
+        "ok": all(one["verdict"] != "fail" for one in findings),
+        "gateway": settings.gateway,
+        "namespace": settings.namespace,
+        "broker": {"address": settings.broker.address, "tls": settings.broker.tls is not None},
+        "outbox": {"path": str(outbox.path), "bytes_max": outbox.bytes_max, "flush_s": outbox.flush_s},
+        "machines": machines,
+        "clock_synchronised": clock_synchronised,
+        "findings": list(findings),
+    }
+    return msgspec.json.encode(told).decode()
+
+
+def encode_mistakes(mistakes: Sequence[str]) -> str:
+    """Return the mistakes of settings as one JSON object."""
+    return msgspec.json.encode({"ok": False, "mistakes": list(mistakes)}).decode()
 
 
 def describe_clock(*, synchronised: bool | None) -> str:
@@ -105,7 +139,20 @@ def describe_outbox(seen: Glance, bytes_max: int) -> str:
         f"dropped: batches {gone.first} to {gone.last}, {gone.values} values: {gone.reason}"
         for gone in seen.dropped
     ]
-    return "\n".join([*lines, *(f"  {line}" for line in _align(rows)), *dropped])
+    held = (
+        [f"waiting for the clock to be set: {_count(seen.held_values, 'value')}"] if seen.held_values else []
+    )
+    return "\n".join([*lines, *(f"  {line}" for line in _align(rows)), *held, *dropped])
+
+
+def encode_outbox(seen: Glance, bytes_max: int) -> str:
+    """Return the same as one JSON object."""
+    waiting = {
+        "waiting_values": sum(machine.values for machine in seen.machines),
+        "waiting_bytes": sum(machine.size for machine in seen.machines),
+        "bytes_max": bytes_max,
+    }
+    return msgspec.json.encode(msgspec.structs.asdict(seen) | waiting).decode()
 
 
 def describe_survey(seen: Survey) -> str:

@@ -13,11 +13,12 @@ from edge.sparkplug.devices import DeviceTag
 from edge.sparkplug.forwarding import Forwarding
 from edge.sparkplug.hold import MemoryHold
 from edge.sparkplug.host import PrimaryHost
-from edge.sparkplug.names import NodeNames, choose_group, state_topic
+from edge.sparkplug.names import NodeNames, state_topic
 from edge.sparkplug.news import SparkplugNews
 from edge.sparkplug.node import EdgeNode
 from edge.sparkplug.publisher import MakeLink, SparkplugPublisher
 from edge.sparkplug.session import Machines, NodeSession, make_death
+from edge.sparkplug.words import name_node
 from models.link import Link, LinkMessage, LinkState, Will
 from models.telemetry import MachinePath
 
@@ -44,12 +45,6 @@ def build_sparkplug(
         outbox if is_owner else MemoryHold(chosen.hold_bytes_max),
         _plan_link(settings, names),
     )
-
-
-def name_node(settings: EdgeSettings) -> NodeNames:
-    """Return the ids under which Sparkplug's hosts know the gateway."""
-    group = choose_group(settings.sparkplug.group, (machine.path for machine in settings.machines))
-    return NodeNames(group, settings.sparkplug.edge_node or settings.gateway)
 
 
 def list_tags(machines: Iterable[MachineSettings]) -> Machines:
