@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 import edge.drivers
@@ -81,11 +82,13 @@ def test_settings_without_modbus_have_no_requests(tmp_path: Path) -> None:
     assert run(tmp_path, OPCUA, options=("--json",)) == ""
 
 
-def test_the_plan_in_the_document_is_that_of_its_settings(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tag", ["winding_temperature", "dew_point"])
+def test_the_plans_in_the_document_are_those_of_their_settings(tag: str, tmp_path: Path) -> None:
     """The document shows what the command prints for the settings above it."""
     text = DOCUMENT.read_text()
+    (settings,) = [found for found in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if tag in found]
     file = tmp_path / "edge.yaml"
-    file.write_text(re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[0])
+    file.write_text(settings)
     told = CliRunner().invoke(app, ["edge", "plan", str(file)], catch_exceptions=False)
     assert f"$ forewarn edge plan edge.yaml\n{told.stdout}```" in text
 
