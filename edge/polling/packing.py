@@ -31,8 +31,10 @@ def merge_frames(frames: Iterable[Frame]) -> list[Frame]:
 
 
 def _join(run: list[Frame]) -> Frame:
-    timestamps = list(chain.from_iterable(frame.timestamps for frame in run))
-    values = {tag: list(chain.from_iterable(frame.values[tag] for frame in run)) for tag in run[0].values}
+    """Return one frame of frames whose tags are the same in the same order."""
+    timestamps = list(chain.from_iterable([frame.timestamps for frame in run]))
+    columns = zip(*[frame.values.values() for frame in run], strict=True)
+    values = dict(zip(run[0].values, map(list, map(chain.from_iterable, columns)), strict=True))
     if not any(frame.quality or frame.repeats for frame in run):
         return Frame(timestamps, values)
     quality: dict[str, dict[int, int]] = {}
