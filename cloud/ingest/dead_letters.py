@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Engine,
     Index,
@@ -15,9 +16,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    bindparam,
     delete,
     func,
     select,
+    true,
     update,
 )
 
@@ -61,8 +64,19 @@ class DeadLetter(msgspec.Struct, frozen=True):
     replayed_ns: int | None = None
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """How many letters are kept, how many of them are replayed, and the bytes of their payloads."""
+
+    letters: int
+    replayed: int
+    payload_bytes: int
+
+
 class DeadLetters:
-    """The table of dead letters, bounded: beyond its limits the oldest go, and `put` says how many."""
+    """The table of dead letters, bounded: beyond its limits the oldest of the gateway with most of them go.
+
+    `put` says how many.
+    """
 
     def __init__(self, engine: Engine, rows_max: int = 10_000, bytes_max: int = 100_000_000) -> None:
         self._engine = engine
@@ -87,34 +101,62 @@ class DeadLetters:
         return self._drop_oldest(connection)
 
     def _drop_oldest(self, connection: Connection) -> int:
-        size = dead_letter_table.c.payload_bytes
-        rows, total = connection.execute(select(func.count(), func.coalesce(func.sum(size), 0))).one()
-        excess_rows, excess_bytes = rows - self._rows_max, total - self._bytes_max
-        doomed: list[int] = []
-        oldest = select(dead_letter_table.c.id, size).order_by(dead_letter_table.c.id)
-        if excess_rows > 0 or excess_bytes > 0:
-            for letter_id, letter_bytes in connection.execute(oldest):
-                if excess_rows <= 0 and excess_bytes <= 0:
-                    break
-                doomed.append(letter_id)
-                excess_rows, excess_bytes = excess_rows - 1, excess_bytes - letter_bytes
-        if doomed:
-            connection.execute(delete(dead_letter_table).where(dead_letter_table.c.id <= doomed[-1]))
-        return len(doomed)
+        """Give up the oldest letters of whoever has most, until the limits hold: a flood drowns its own."""
+        dropped = 0
+        while doomed := self._choose_doomed(connection):
+            connection.execute(
+                delete(dead_letter_table).where(dead_letter_table.c.id == bindparam("doomed_id")),
+                [{"doomed_id": one} for one in doomed],
+            )
+            dropped += len(doomed)
+        return dropped
 
-    def list_newest(self, count_max: int = 1000) -> list[DeadLetter]:
+    def _choose_doomed(self, connection: Connection) -> list[int]:
+        size, gateway = dead_letter_table.c.payload_bytes, dead_letter_table.c.gateway
+        shares = connection.execute(
+            select(gateway, func.count(), func.coalesce(func.sum(size), 0)).group_by(gateway)
+        ).all()
+        excess_rows = sum(rows for _, rows, _ in shares) - self._rows_max
+        excess_bytes = sum(total for _, _, total in shares) - self._bytes_max
+        if excess_rows <= 0 and excess_bytes <= 0:
+            return []
+        most = max(shares, key=lambda share: share[1] if excess_rows > 0 else share[2])[0]
+        oldest = select(dead_letter_table.c.id, size).order_by(dead_letter_table.c.id)
+        doomed: list[int] = []
+        for letter_id, letter_bytes in connection.execute(oldest.where(gateway.is_not_distinct_from(most))):
+            if excess_rows <= 0 and excess_bytes <= 0:
+                break
+            doomed.append(letter_id)
+            excess_rows, excess_bytes = excess_rows - 1, excess_bytes - letter_bytes
+        return doomed
+
+    def list_newest(self, count_max: int = 1000, gateway: str | None = None) -> list[DeadLetter]:
         """Return the newest letters, newest first, without their payloads; raise `RecordsUnavailable`."""
         columns = [column for column in dead_letter_table.c if column.name != "payload"]
         query = select(*columns).order_by(dead_letter_table.c.id.desc()).limit(count_max)
         with begin_read(self._engine) as connection:
-            return [_to_letter(row._asdict() | {"payload": b""}) for row in connection.execute(query)]
+            rows = connection.execute(query.where(_is_of(gateway)))
+            return [_to_letter(row._asdict() | {"payload": b""}) for row in rows]
 
-    def list_unreplayed(self) -> list[int]:
-        """Return the ids of the letters not replayed yet, oldest first; raise `RecordsUnavailable`."""
+    def list_ids(self, gateway: str | None = None, *, unreplayed: bool = False) -> list[int]:
+        """Return the ids of the letters (only those not replayed yet), oldest first."""
         table = dead_letter_table
-        query = select(table.c.id).where(table.c.replayed_ns.is_(None)).order_by(table.c.id)
+        query = select(table.c.id).where(_is_of(gateway)).order_by(table.c.id)
+        if unreplayed:
+            query = query.where(table.c.replayed_ns.is_(None))
         with begin_read(self._engine) as connection:
             return list(connection.scalars(query))
+
+    def count(self, gateway: str | None = None) -> Kept:
+        """Return how many letters are kept; raise `RecordsUnavailable`."""
+        table = dead_letter_table
+        sums = (
+            func.count(),
+            func.count(table.c.replayed_ns),
+            func.coalesce(func.sum(table.c.payload_bytes), 0),
+        )
+        with begin_read(self._engine) as connection:
+            return Kept(*connection.execute(select(*sums).where(_is_of(gateway))).one())
 
     def get(self, letter_id: int) -> DeadLetter:
         """Return one letter with its payload; raise `DeadLetterUnknown` or `RecordsUnavailable`."""
@@ -138,6 +180,10 @@ class DeadLetters:
 
     def _change(self, connection: Connection, letter_id: int, facts: dict[str, int | str]) -> None:
         connection.execute(update(dead_letter_table).where(dead_letter_table.c.id == letter_id).values(facts))
+
+
+def _is_of(gateway: str | None) -> ColumnElement[bool]:
+    return true() if gateway is None else dead_letter_table.c.gateway == gateway
 
 
 def _to_row(letter: DeadLetter) -> dict[str, object]:

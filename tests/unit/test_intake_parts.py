@@ -155,9 +155,9 @@ def test_a_letter_that_has_become_good_is_stored_by_replay(tmp_path: Path) -> No
     )
     engine, store = open_records(f"sqlite:///{tmp_path}/records.sqlite"), MemoryStore()
     replayer = Replayer(Topics(), store, Ledger(engine), box)
-    (letter_id,) = box.list_unreplayed()
+    (letter_id,) = box.list_ids(unreplayed=True)
     assert replayer.replay(letter_id).stored
     assert store.values == {(PUMP, "current", START_NS): 12.5}
-    assert box.list_unreplayed() == []
+    assert box.list_ids(unreplayed=True) == []
     (account,) = list_accounts(engine)
     assert list(account.stored) == [(4, 4)]
