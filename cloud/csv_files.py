@@ -38,6 +38,15 @@ class Imported(msgspec.Struct, frozen=True):
     last_ns: int
 
 
+def refuse_parquet(file: Path) -> None:
+    """Raise `CsvRejected` for a file in Parquet's format, which needs a library that is not part of Forewarn."""
+    if file.suffix.lower() in (".parquet", ".pq"):
+        raise CsvRejected(
+            f"{file}: Parquet cannot be read or written here, for that needs pyarrow, which Forewarn does not "
+            f"bring along: say {file.with_suffix('.csv').name}"
+        )
+
+
 def import_csv(
     file: Path, machine: MachinePath, writer: StoreWriter, columns: Sequence[str] | None, progress: Progress
 ) -> Imported:
@@ -45,6 +54,7 @@ def import_csv(
 
     An import that broke off may be run again: what it stored already is overwritten with itself.
     """
+    refuse_parquet(file)
     rows = values = repeats = 0
     first_ns, last_ns = LATEST_NS, 0
     try:
@@ -94,6 +104,7 @@ def export_csv(
     Times are UTC to the nanosecond, numbers the shortest text of the same float; a reading without a number
     is an empty cell, and its quality is not in the file.
     """
+    refuse_parquet(file)
     stored = next((one for one in reader.list_machines() if one.machine == machine), None)
     if stored is None:
         raise CsvRejected(f"the store has no values of {machine}")

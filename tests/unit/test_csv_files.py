@@ -98,3 +98,14 @@ def test_an_import_that_breaks_off_says_what_is_stored(
         (StoreUnavailable, CsvRejected), match="disk is full\nthe first 2 rows are stored: run the same"
     ):
         import_csv(file, PUMP, _FailingStore(answer), None, lambda rows: None)
+
+
+@pytest.mark.parametrize("name", ["pump.parquet", "pump.PQ"])
+def test_parquet_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
+    """Nobody gets a file of commas that calls itself Parquet."""
+    file, writer = tmp_path / name, EmbeddedWriter(tmp_path / "store.sqlite")
+    with pytest.raises(CsvRejected, match=r"needs pyarrow.*say pump\.csv"):
+        import_csv(file, PUMP, writer, None, lambda rows: None)
+    with pytest.raises(CsvRejected, match=r"needs pyarrow"):
+        csv_files.export_csv(file, PUMP, EmbeddedReader(tmp_path / "store.sqlite"), None, None)
+    assert not file.exists()
