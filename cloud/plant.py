@@ -98,6 +98,7 @@ class Plant:
         """Return the console; it listens once it runs."""
         from cloud.console.accounts import GatewayAccounts
         from cloud.console.app import make_app
+        from cloud.console.gaps import GapRecords
         from cloud.console.server import ConsoleServer
         from cloud.console.view import PlantView
 
@@ -108,6 +109,7 @@ class Plant:
             states=MachineStates(self._engine),
             cards=self._cards,
             gateways=GatewayAccounts(self._engine),
+            gaps=GapRecords(self._engine),
             parts=parts,
         )
         return ConsoleServer(make_app(view), self._settings.console.host, self._settings.console.port)

@@ -120,6 +120,24 @@ class AlertMark(Shape):
     cleared_ms: int | None
 
 
+class GapRow(Shape):
+    """A span of which a gateway acquired nothing, or not everything, of `tags` (empty: of the machine).
+
+    `values_missing` is None where nobody can know; `values_filled` came back from the machine's history.
+    """
+
+    first_ms: float
+    last_ms: float
+    reason: str
+    words: str
+    span: str
+    detail: str
+    tags: list[str]
+    values_missing: int | None
+    values_filled: int
+    gateway: str
+
+
 class MachineCharts(Shape):
     """Everything that the charts of one machine draw between two instants."""
 
@@ -130,6 +148,7 @@ class MachineCharts(Shape):
     limit: Line
     tags: list[TagChart]
     marks: list[AlertMark]
+    gaps: list[GapRow] = []
 
 
 class AlertTag(Shape):

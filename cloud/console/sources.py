@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cloud.alerts import Alert, AlertEvent
-from cloud.console.shapes import GatewayRow, PartHealth
+from cloud.console.shapes import GapRow, GatewayRow, PartHealth
 from cloud.machines import MachineCard
 from cloud.notifiers.outbox import Notification
 from cloud.watch.observations import MachineState
@@ -78,6 +78,13 @@ class Gateways(Protocol):
 
     def list_gateways(self) -> Sequence[GatewayRow]:
         """Return one row per gateway, by name."""
+
+
+class Gaps(Protocol):
+    """What was not acquired."""
+
+    def list_between(self, machine: MachinePath, from_ms: int, to_ms: int) -> Sequence[GapRow]:
+        """Return the gaps of a machine that reach into the span, the newest first."""
 
 
 class Parts(Protocol):

@@ -22,7 +22,7 @@ from cloud.console.shapes import (
     PartHealth,
     Series,
 )
-from cloud.console.sources import Alerts, Cards, Gateways, Notices, Parts, States
+from cloud.console.sources import Alerts, Cards, Gaps, Gateways, Notices, Parts, States
 from cloud.console.standouts import find_standout
 from cloud.stores import Measurement, StoreReader, StoreUnavailable
 from cloud.transactions import RecordsUnavailable
@@ -48,6 +48,7 @@ class PlantView:
         states: States,
         cards: Cards,
         gateways: Gateways,
+        gaps: Gaps,
         parts: Parts,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -57,6 +58,7 @@ class PlantView:
         self._states = states
         self._cards = cards
         self._gateways = gateways
+        self._gaps = gaps
         self._parts = parts
         self._now_ns = now_ns
         self._history = ScoreHistory(reader)
@@ -88,7 +90,9 @@ class PlantView:
     def read_charts(self, machine: MachinePath, window: Window) -> MachineCharts:
         """Return what the machine page draws; raise `StoreUnavailable`."""
         alerts = self._alerts.list_alerts(machine=machine, limit=MARKS_MAX)
-        return read_charts(self._reader, self._cards.of(machine), alerts, window)
+        charts = read_charts(self._reader, self._cards.of(machine), alerts, window)
+        gaps = self._gaps.list_between(machine, window.from_ms, window.to_ms)
+        return charts.model_copy(update={"gaps": list(gaps)})
 
     def list_alerts(self, limit: int) -> list[AlertRow]:
         """Return the newest alerts, open ones first."""

@@ -15,6 +15,7 @@ from cloud.alerts.book import AlertBook
 from cloud.alerts.settings import AlertSettings
 from cloud.console.accounts import GatewayAccounts
 from cloud.console.app import make_app
+from cloud.console.gaps import GapRecords
 from cloud.console.server import ConsoleServer
 from cloud.console.shapes import PartHealth
 from cloud.console.view import PlantView
@@ -88,6 +89,7 @@ class PlantRig:
             states=self.states,
             cards=CARDS,
             gateways=GatewayAccounts(self.engine),
+            gaps=GapRecords(self.engine),
             parts=self,
         )
         self._stop: asyncio.Event | None = None

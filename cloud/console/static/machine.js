@@ -1,5 +1,6 @@
 // The charts of one machine: fetched anew while time goes on, still while somebody looks at a span of the past.
 import { sayNumber, showContributions, showTags } from "./cards.js";
+import { showGaps } from "./gaps.js";
 import { followPlant } from "./live.js";
 import { drawScore, setOnZoom } from "./plots.js";
 import { fillRow } from "./rows.js";
@@ -53,6 +54,7 @@ function showCharts(charts) {
   showContributions(charts);  // first: the score's plot is as high as this list
   drawScore(document.getElementById("score-plot"), charts);
   showTags(charts, isSettled);
+  showGaps(charts);
   isSettled = true;
 }
 

@@ -41,7 +41,7 @@ function chooseTicks(charts) {
   return spanS <= 2 * 86400 ? "%H:%M" : "%d %b";
 }
 
-function makeLayout(element, charts, colours, isLog, unit) {
+function makeLayout(element, charts, colours, isLog, unit, tag = null) {
   const size = 11;
   const shared = { gridcolor: colours.grid, zeroline: false, linecolor: colours.grid, tickfont: { size, color: colours.quiet }, fixedrange: isTouch };
   return {
@@ -66,8 +66,16 @@ function makeLayout(element, charts, colours, isLog, unit) {
       ...shared, fixedrange: true, type: isLog ? "log" : "linear", nticks: 5, automargin: false, tickformat: isLog ? ".3~g" : "",
       rangemode: unit === null ? "tozero" : "normal", exponentformat: "SI",
     },
-    shapes: drawMarks(charts, colours),
+    shapes: [...drawGaps(charts, colours, tag), ...drawMarks(charts, colours)],
   };
+}
+
+// Where nothing was acquired nobody knows what the machine did: grey, with an edge that shows the shortest gap.
+function drawGaps(charts, colours, tag) {
+  return charts.gaps.filter((gap) => !gap.tags.length || gap.tags.includes(tag)).map((gap) => ({
+    type: "rect", xref: "x", yref: "paper", layer: "below", x0: toLocal(gap.first_ms), x1: toLocal(gap.last_ms), y0: 0, y1: 1,
+    fillcolor: colours.quiet, opacity: 0.2, line: { width: 1, color: colours.quiet },
+  }));
 }
 
 function drawMarks(charts, colours) {
@@ -172,7 +180,7 @@ export function drawTag(element, charts, chart) {
     traces.push(makeCurve({ times_ms: chart.band.times_ms, values: chart.band.expected }, "expected", { color: colours.expected, width: 1.3, dash: "dot" }, chart.unit));
   }
   traces.push(makeCurve(chart.line, "measured", { color: colours.line, width: 1.6 }, chart.unit));
-  const layout = makeLayout(element, charts, colours, false, chart.unit);
+  const layout = makeLayout(element, charts, colours, false, chart.unit, chart.tag);
   if (chart.high !== null) drawFixedLimit(layout, chart, colours);
   show(element, traces, layout);
 }
