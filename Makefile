@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 ARGS ?=
 SERVICES := mosquitto influxd victoria-metrics chromium strace gcc mbpoll npm systemd-analyze
 
-.PHONY: help demo test custody custody-long slow check services system-services bench lock clean
+.PHONY: help demo test custody custody-long slow check services system-services bench bench-peers soak lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -63,6 +63,21 @@ system-services:
 
 bench: $(INSTALLED) ## the benchmarks: ratios measured side by side
 	$(BIN)/python -m pytest -m bench -s -q tests/bench $(ARGS)
+
+PEER_GATEWAYS := tests/bench/peers
+PEER_GATEWAYS_INSTALLED := $(PEER_GATEWAYS)/.venv/installed
+
+bench-peers: $(INSTALLED) $(PEERS_INSTALLED) $(PEER_GATEWAYS_INSTALLED) ## beside ThingsBoard's gateway and Node-RED: ARGS=--write-peers writes docs/PEERS.md
+	$(BIN)/python -m pytest -m bench -s -q $(PEER_GATEWAYS)/../test_bench_peers.py $(ARGS)
+
+$(PEER_GATEWAYS_INSTALLED): $(PEER_GATEWAYS)/requirements.txt $(PEER_GATEWAYS)/package.json
+	$(PYTHON) -m venv $(PEER_GATEWAYS)/.venv
+	$(PEER_GATEWAYS)/.venv/bin/python -m pip install --quiet -r $(PEER_GATEWAYS)/requirements.txt
+	cd $(PEER_GATEWAYS) && npm install --no-package-lock --no-audit --no-fund --ignore-scripts --omit=optional --loglevel=error
+	@touch $@
+
+soak: $(INSTALLED) $(PEERS_INSTALLED) ## a day of the gateway in a quarter of an hour: make soak ARGS="--minutes 5 --write docs/SOAK.md"
+	$(BIN)/python -m tests.soak $(ARGS)
 
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: $(INSTALLED) ## compile the lock files anew from pyproject.toml

@@ -45,6 +45,7 @@ class _Tee(io.TextIOBase):
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option."""
     parser.addoption("--write-performance", action="store_true", help="write docs/PERFORMANCE.md")
+    parser.addoption("--write-peers", action="store_true", help="write docs/PEERS.md")
 
 
 @pytest.fixture(autouse=True)
@@ -66,6 +67,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if session.config.getoption("--write-performance") and exitstatus == 0:
         PERFORMANCE.parent.mkdir(exist_ok=True)
         PERFORMANCE.write_text(make_page(session.stash[LOAD]), encoding="utf-8")
+    if session.config.getoption("--write-peers") and exitstatus == 0:
+        importlib.import_module("tests.bench.peers.page").write()
 
 
 LOAD = pytest.StashKey[float]()
