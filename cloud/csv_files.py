@@ -39,11 +39,11 @@ class Imported(msgspec.Struct, frozen=True):
 
 
 def refuse_parquet(file: Path) -> None:
-    """Raise `CsvRejected` for a file in Parquet's format, which needs a library that is not part of Forewarn."""
+    """Raise `CsvRejected` for a Parquet file: that needs a library which is not part of Forewarn."""
     if file.suffix.lower() in (".parquet", ".pq"):
         raise CsvRejected(
-            f"{file}: Parquet cannot be read or written here, for that needs pyarrow, which Forewarn does not "
-            f"bring along: say {file.with_suffix('.csv').name}"
+            f"{file}: Parquet cannot be read or written here, since that needs pyarrow, which Forewarn does "
+            f"not bring along: say {file.with_suffix('.csv').name}"
         )
 
 
