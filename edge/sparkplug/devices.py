@@ -1,5 +1,6 @@
 """One machine as a Sparkplug device: its metrics, their aliases, and what each was last."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -15,6 +16,9 @@ from edge.sparkplug.payload import (
     Property,
 )
 from models.telemetry import Frame, MachinePath, Value, quality
+
+SHAPES_MAX = 64
+"""Frames of so many different sets of tags are kept whole."""
 
 
 class DeviceTag(msgspec.Struct, frozen=True):
@@ -48,8 +52,9 @@ class Device:
         """How the values of each tag are named."""
         self._aliases = aliases
         self._tags: dict[str, DeviceTag] = {}
-        self.latest: dict[str, Latest] = {}
-        """By tag, of those that have been seen."""
+        self._latest: dict[str, Latest] = {}
+        self._recent: dict[tuple[str, ...], Frame] = {}
+        self._newest_ns = 0
         for tag in tags:
             self._add(tag)
 
@@ -64,11 +69,13 @@ class Device:
     def observe(self, frames: Iterable[Frame]) -> None:
         """Remember the last row of every tag."""
         for frame in frames:
-            stamp, row = frame.timestamps[-1] // NS_PER_MS, len(frame.timestamps) - 1
-            for name, column in frame.values.items():
-                known = self.latest.get(name)
-                if known is None or stamp >= known.timestamp:
-                    self.latest[name] = Latest(stamp, column[-1], _find_code(frame, name, row))
+            shape = tuple(frame.values)
+            recent = self._recent.get(shape)
+            if recent is None or frame.timestamps[-1] >= recent.timestamps[-1]:
+                self._recent[shape] = frame
+                self._newest_ns = max(self._newest_ns, frame.timestamps[-1])
+        if len(self._recent) > SHAPES_MAX:
+            self._fold()
 
     def observe_first(self, frames: Iterable[Frame]) -> list[Frame]:
         """Remember the first row of every tag, for a DBIRTH; return the rows that come after it."""
@@ -84,18 +91,52 @@ class Device:
             rest += _cut_frame(frame, [name for name in frame.values if name not in fresh], from_row=0)
         return rest
 
+    def split_late(self, frames: Iterable[Frame]) -> tuple[list[Frame], list[Frame]]:
+        """Part rows that are older than what is known of one of their tags (history read from a machine,
+        values that waited for the clock) from current ones; return (late, current), each oldest first.
+        """
+        late: list[Frame] = []
+        current: list[Frame] = []
+        for frame in sorted(frames, key=lambda frame: frame.timestamps[0]):
+            row = 0
+            if frame.timestamps[0] <= self._newest_ns:
+                known = [self.latest[name].timestamp for name in frame.values if name in self.latest]
+                row = bisect_left(frame.timestamps, max(known, default=0) * NS_PER_MS)
+            if row:
+                late += _cut_frame(frame, list(frame.values), from_row=0, to_row=row)
+            current += _cut_frame(frame, list(frame.values), from_row=row)
+        return late, current
+
+    @property
+    def latest(self) -> dict[str, Latest]:
+        """What each tag was last, of those that have been seen."""
+        self._fold()
+        return self._latest
+
+    def _fold(self) -> None:
+        """Look each tag up in the frames that were kept whole: when somebody asks, not for every value."""
+        for frame in self._recent.values():
+            stamp, row = frame.timestamps[-1] // NS_PER_MS, len(frame.timestamps) - 1
+            for name, column in frame.values.items():
+                known = self._latest.get(name)
+                if known is None or stamp >= known.timestamp:
+                    self._latest[name] = Latest(stamp, column[-1], _find_code(frame, name, row))
+        self._recent.clear()
+
     def forget(self) -> None:
         """The machine is not there: what it said is no current value any more."""
-        self.latest.clear()
+        self._latest.clear()
+        self._recent.clear()
         self.is_born = False
 
     def keep_latest(self, other: "Device") -> None:
         """Take over what `other`, the same machine before a reload, was last."""
-        self.latest = {name: latest for name, latest in other.latest.items() if name in self._tags}
+        self._latest = {name: latest for name, latest in other.latest.items() if name in self._tags}
 
     def list_metrics(self, now_ms: int) -> list[Metric]:
         """Return the metrics of a DBIRTH: every tag, in the order of their timestamps."""
-        metrics = [self._make_metric(tag, self.latest.get(name), now_ms) for name, tag in self._tags.items()]
+        latest = self.latest
+        metrics = [self._make_metric(tag, latest.get(name), now_ms) for name, tag in self._tags.items()]
         return sorted(metrics, key=lambda metric: metric.timestamp or 0)
 
     def _make_metric(self, tag: DeviceTag, latest: Latest | None, now_ms: int) -> Metric:
@@ -126,20 +167,17 @@ def _find_code(frame: Frame, name: str, row: int) -> int:
     return frame.quality.get(name, {}).get(row, default)
 
 
-def _cut_frame(frame: Frame, names: list[str], from_row: int) -> list[Frame]:
-    """Return the columns of these tags from that row on, as one frame; none where nothing is left."""
-    if not names or from_row >= len(frame.timestamps):
+def _cut_frame(frame: Frame, names: list[str], from_row: int, to_row: int | None = None) -> list[Frame]:
+    """Return the columns of these tags in those rows, as one frame; none where nothing is left."""
+    end = len(frame.timestamps) if to_row is None else to_row
+    if not names or from_row >= end:
         return []
-    if from_row == 0 and len(names) == len(frame.values):
+    if from_row == 0 and end == len(frame.timestamps) and len(names) == len(frame.values):
         return [frame]
-    return [
-        Frame(
-            frame.timestamps[from_row:],
-            {name: frame.values[name][from_row:] for name in names},
-            {
-                name: {row - from_row: code for row, code in frame.quality[name].items() if row >= from_row}
-                for name in names
-                if name in frame.quality
-            },
-        )
-    ]
+    codes = {
+        name: {row - from_row: code for row, code in frame.quality[name].items() if from_row <= row < end}
+        for name in names
+        if name in frame.quality
+    }
+    columns = {name: frame.values[name][from_row:end] for name in names}
+    return [Frame(frame.timestamps[from_row:end], columns, codes)]

@@ -140,21 +140,22 @@ class NodeSession:
         """Remember current values that are not sent now: the next birth says them."""
         device = self._find(machine)
         device.learn(frames)
-        device.observe(frames)
+        device.observe(device.split_late(frames)[1])
 
     def publish(self, machine: MachinePath, frames: list[Frame], now_ms: int) -> list[Message]:
         """Return the messages for current values: a DBIRTH first where the machine has none yet.
 
-        Raises `BirthTooLarge`.
+        What is older than what is known already goes out as history. Raises `BirthTooLarge`.
         """
         device = self._find(machine)
         device.learn(frames)
-        messages = []
-        rest = frames
+        late, current = device.split_late(frames)
+        messages, rest = [], current
         if not device.is_born:
-            rest = device.observe_first(frames)
+            rest = device.observe_first(current)
             messages.append(self._bear(device, now_ms))
-        device.observe(frames)
+        device.observe(current)
+        messages += self._make_rows(device, late, now_ms, is_historical=True)
         return messages + self._make_rows(device, rest, now_ms, is_historical=False)
 
     def publish_backlog(

@@ -31,10 +31,13 @@ def make_session(**more: Any) -> NodeSession:
     return session
 
 
-def make_frame(columns: dict[str, list[Value]], quality: dict[str, dict[int, int]] | None = None) -> Frame:
-    """Return rows a second apart, the first at NOW_MS."""
+def make_frame(
+    columns: dict[str, list[Value]], quality: dict[str, dict[int, int]] | None = None, later_s: int = 0
+) -> Frame:
+    """Return rows a second apart, the first so long after NOW_MS."""
     rows = len(next(iter(columns.values())))
-    return Frame([(NOW_MS + 1000 * row) * 1_000_000 for row in range(rows)], columns, quality or {})
+    times = [(NOW_MS + 1000 * (later_s + row)) * 1_000_000 for row in range(rows)]
+    return Frame(times, columns, quality or {})
 
 
 PUMP_ID = "hall-1:water:pump-7"

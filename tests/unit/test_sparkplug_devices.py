@@ -5,7 +5,7 @@ import pytest
 from edge.sparkplug.devices import DeviceTag
 from edge.sparkplug.names import NodeNames, check_id, choose_group
 from edge.sparkplug.session import BirthTooLarge, NodeSession
-from models.telemetry import MachinePath
+from models.telemetry import Frame, MachinePath
 from tests.unit.sparkplug_rig import (
     MOTOR,
     NAMES,
@@ -112,3 +112,38 @@ def test_values_are_cut_and_a_birth_that_the_broker_refuses_is_named() -> None:
     session.birth_bytes_max = 60
     with pytest.raises(BirthTooLarge, match=r"pump-7 has \d+ bytes for 2 tags, and the broker takes 60"):
         session.publish(PUMP, [PUMP_FRAME], NOW_MS)
+
+
+def test_what_is_older_than_what_is_known_is_history() -> None:
+    """tck-id-operational-behavior-data-publish-dbirth-order: values that a machine's history gave back."""
+    session = born_session()
+    gap = Frame([(NOW_MS - 2000) * 10**6, (NOW_MS - 1000) * 10**6], {"bearing_temperature": [60.0, 60.5]})
+    now = Frame([(NOW_MS + 2000) * 10**6], {"bearing_temperature": [62.0]})
+    messages = session.publish(PUMP, [now, gap], NOW_MS)
+    said = [
+        (metric.timestamp, metric.value, metric.is_historical)
+        for message in messages
+        for metric in read(message).metrics
+    ]
+    assert said == [
+        (NOW_MS - 2000, 60.0, True),
+        (NOW_MS - 1000, 60.5, True),
+        (NOW_MS + 2000, 62.0, False),
+    ]
+    assert [read(message).seq for message in messages] == [2, 3]
+    born = read(session.birth([PUMP], NODE_VALUES, NOW_MS)[1]).metrics
+    assert [metric.value for metric in born if metric.name == "bearing_temperature"] == [62.0]
+
+
+def test_many_sets_of_tags_have_one_current_value_each() -> None:
+    """Reported by exception, frames hold any tags: each keeps its last value, and no more is kept."""
+    session = NodeSession(NAMES, {PUMP: [DeviceTag(f"tag {n}") for n in range(200)]}, {})
+    session.connect(0)
+    for step in range(400):
+        tags = {f"tag {n}": [float(step)] for n in (step % 200, (step * 7) % 200)}
+        session.observe(PUMP, [Frame([(NOW_MS + step) * 10**6], tags)])
+    wanted = {}
+    for step in range(400):
+        wanted |= dict.fromkeys((f"tag {step % 200}", f"tag {(step * 7) % 200}"), float(step))
+    born = read(session.birth([PUMP], {}, NOW_MS)[1]).metrics
+    assert {metric.name: metric.value for metric in born} == wanted

@@ -60,8 +60,9 @@ def test_tck_id_payloads_sequence_num_incrementing() -> None:
     """Whatever is sent counts one further, from 255 to 0."""
     session = born_session()
     seqs = [1]  # the pump's DBIRTH
-    for _ in range(300):
-        seqs += [read(message).seq or 0 for message in session.publish(PUMP, [PUMP_FRAME], NOW_MS)]
+    for second in range(300):
+        frame = make_frame({"bearing_temperature": [61.5]}, later_s=2 + second)
+        seqs += [read(message).seq or 0 for message in session.publish(PUMP, [frame], NOW_MS)]
     seqs += [read(message).seq or 0 for message in session.bury(PUMP, NOW_MS)]
     assert seqs == [(1 + count) % 256 for count in range(302)]
 
@@ -108,17 +109,18 @@ def test_tck_id_payloads_alias_data_cmd_requirement() -> None:
     session.observe(PUMP, [PUMP_FRAME])
     births = [read(message) for message in session.birth([PUMP], NODE_VALUES, NOW_MS)]
     named = {metric.alias: metric.name for metric in births[1].metrics}
-    [ddata] = session.publish(PUMP, [PUMP_FRAME], NOW_MS + 2000)
+    frame = make_frame({"bearing_temperature": [61.7, 61.8], "running": [1.0, 0.0]}, later_s=2)
+    [ddata] = session.publish(PUMP, [frame], NOW_MS + 4000)
     assert ddata.topic == f"spBv1.0/riverside/DDATA/pi-01/{PUMP_ID}"
     found = read(ddata)
-    assert (found.timestamp, found.seq) == (NOW_MS + 2000, 2)
+    assert (found.timestamp, found.seq) == (NOW_MS + 4000, 2)
     assert all(metric.name is None and metric.datatype is None for metric in found.metrics)
     assert not any(metric.is_historical for metric in found.metrics)
     assert [(named[metric.alias], metric.timestamp, metric.value) for metric in found.metrics] == [
-        ("bearing_temperature", NOW_MS, 61.5),
-        ("running", NOW_MS, True),
-        ("bearing_temperature", NOW_MS + 1000, 61.6),
-        ("running", NOW_MS + 1000, False),
+        ("bearing_temperature", NOW_MS + 2000, 61.7),
+        ("running", NOW_MS + 2000, True),
+        ("bearing_temperature", NOW_MS + 3000, 61.8),
+        ("running", NOW_MS + 3000, False),
     ]
 
 
@@ -128,13 +130,14 @@ def test_names_in_every_message_where_readers_keep_no_births() -> None:
     session.observe(PUMP, [PUMP_FRAME])
     births = session.birth([PUMP], NODE_VALUES, NOW_MS)
     assert not [metric for message in births for metric in read(message).metrics if metric.alias is not None]
-    [ddata] = session.publish(PUMP, [PUMP_FRAME], NOW_MS)
+    frame = make_frame({"bearing_temperature": [61.7, 61.8], "running": [1.0, 0.0]}, later_s=2)
+    [ddata] = session.publish(PUMP, [frame], NOW_MS)
     [ndata] = session.update_node({"Gateway/Machines connected": 1}, NOW_MS)
     [by_npm, node_by_npm] = read_by_npm(find_peer("sparkplug-payload"), [ddata.payload, ndata.payload])
     assert [(metric["name"], metric["value"]) for metric in by_npm["metrics"]] == [
-        ("bearing_temperature", 61.5),
+        ("bearing_temperature", 61.7),
         ("running", True),
-        ("bearing_temperature", 61.6),
+        ("bearing_temperature", 61.8),
         ("running", False),
     ]
     assert [(metric["name"], metric["value"]) for metric in node_by_npm["metrics"]] == [
