@@ -65,6 +65,12 @@ def test_no_request_but_the_four_reads_is_named(file: Path) -> None:
         assert not {word for word in list_words(tree) & forbidden if "write_" in word or "mask_" in word}
         return
     assert not list_words(tree) & forbidden
+    codes = [
+        ast.literal_eval(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and "function_code" in ast.unparse(node.targets[0])
+    ]
+    assert sorted(codes) == [1, 2, 3, 4]  # answers that the driver keeps as they stand
     for node in imported:
         assert isinstance(node, ast.ImportFrom)
         assert {alias.name for alias in node.names} <= ALLOWED_IMPORTS[node.module or ""]
