@@ -35,6 +35,8 @@ class Collector:
         self.gate = PollingGate()
         self.crowded = asyncio.Event()
         """Set when it is half full: flush before the time."""
+        self.arrived = asyncio.Event()
+        """Set while something waits here."""
         self._pending: deque[Pending] = deque()
         self._values = 0
 
@@ -108,6 +110,7 @@ class Collector:
         if count == 0:
             return
         self._pending.append((machine, frames, count))
+        self.arrived.set()
         self._values += count
         self._make_room()
 
@@ -122,6 +125,7 @@ class Collector:
         self._pending.clear()
         self._values = 0
         self.crowded.clear()
+        self.arrived.clear()
         return list(by_machine.items())
 
     def take_coverage(self, *, with_frames: bool, at_end: bool = False) -> Coverage | None:

@@ -19,6 +19,8 @@ SAY_AGAIN_S = 60.0
 HANG_S = 60.0
 """A flush that takes longer than this hangs; a slow SD card is busy for seconds, not for a minute."""
 RATE_MEMORY_S = 60.0
+SETTLE_S = 0.02
+"""Machines that are read at the same time answer within so long: one flush takes them all."""
 
 log = structlog.get_logger()
 
@@ -86,13 +88,14 @@ class Flusher:
         due = loop.time()
         while True:
             # A disk that refuses is a turn all the same: a restart would only lose what memory keeps.
-            self._progress.promise(DISK, loop.time(), self._flush_s + HANG_S)
+            self._progress.promise(DISK, loop.time(), 2 * self._flush_s + HANG_S)
             due = max(due + self._flush_s, loop.time())
-            try:
-                async with asyncio.timeout_at(due):
-                    await self._collector.crowded.wait()
-            except TimeoutError:
-                pass
+            await _wait(self._collector.crowded, due)
+            if not self._collector.values_pending:
+                # What comes next has waited for nothing yet: it goes at once, and the pace begins there.
+                await _wait(self._collector.arrived, due + self._flush_s)
+                await asyncio.sleep(min(SETTLE_S, self._flush_s))
+                due = loop.time()
             await self.flush()
 
     async def flush(self) -> None:
@@ -181,3 +184,10 @@ class Flusher:
                 else "read less often, or use a faster disk",
             )
             self._dropped_said, self._dropped_said_at = total, now
+
+
+async def _wait(event: asyncio.Event, until: float) -> None:
+    """Return when the event is set, at latest at that time of the loop."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout_at(until):
+            await event.wait()

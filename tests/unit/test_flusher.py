@@ -1,5 +1,6 @@
 """What the flusher says of values that are lost: how many, why, and once a minute at most."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,23 @@ async def test_what_ends_with_the_program_is_said(tmp_path: Path, monkeypatch: p
     lost = [(line["values"], line["reason"]) for line in said if line["event"] == "values_lost"]
     assert lost == [(2, "the disk is full: make room")]
     await outbox.close()
+
+
+async def test_what_comes_after_a_silence_is_flushed_at_once_and_sets_the_pace(tmp_path: Path) -> None:
+    """A machine that is read once a flush_s is not kept waiting for the next one each time."""
+    outbox, collector = OutboxThread(Outbox(tmp_path / "outbox.sqlite", "pi-01", 10**7)), Collector()
+    await outbox.open()
+    loop, put_at = asyncio.get_running_loop(), list[float]()
+    flusher = Flusher(collector, outbox, 2.0, lambda _: put_at.append(loop.time()))
+    running = asyncio.create_task(flusher.run())
+    await asyncio.sleep(2.3)
+    added_at = loop.time()
+    collector.add(PUMP, [frame(1)])
+    await asyncio.sleep(0.5)
+    collector.add(PUMP, [frame(2)])
+    while len(put_at) < 2:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    await outbox.close()
+    assert put_at[0] - added_at < 1.0
+    assert put_at[1] - put_at[0] > 1.5
