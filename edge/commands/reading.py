@@ -41,10 +41,16 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 def pick_machines(settings: EdgeSettings, path: str | None) -> list[MachineSettings]:
-    """Return all machines, or the one at `path`; raise `UnknownMachine`."""
+    """Return all machines, or the one at `path`, whose end will do where it is of one machine only.
+
+    Raises `UnknownMachine`.
+    """
     if path is None:
         return list(settings.machines)
     known = {str(machine.path): machine for machine in settings.machines}
+    ends = [one for one in known if one.endswith(f"/{path}")]
+    if path not in known and len(ends) == 1:
+        return [known[ends[0]]]
     if path not in known:
         near = get_close_matches(path, known, n=1)
         hint = f"Did you mean {near[0]}?" if near else f"Known here: {', '.join(sorted(known))}."
@@ -79,18 +85,19 @@ async def _read_newest(driver: Driver, tags: set[str]) -> dict[str, tuple[Value,
     newest: dict[str, tuple[Value, int, int]] = {}
     if driver.interval_s is not None:
         async with asyncio.timeout(READ_TIMEOUT_S):
-            _keep_newest(newest, await driver.read())
+            keep_newest(newest, await driver.read())
         return newest
     try:
         async with asyncio.timeout(NEWS_S):
             while tags - newest.keys():
-                _keep_newest(newest, await driver.read())
+                keep_newest(newest, await driver.read())
     except TimeoutError:
         pass  # what did not come in time is shown as waiting for its first value
     return newest
 
 
-def _keep_newest(newest: dict[str, tuple[Value, int, int]], frames: list[Frame]) -> None:
+def keep_newest(newest: dict[str, tuple[Value, int, int]], frames: list[Frame]) -> None:
+    """Put the last row of each frame's tags into `newest`: value, status code, timestamp."""
     for frame in frames:
         row = len(frame.timestamps) - 1
         for tag, column in frame.values.items():

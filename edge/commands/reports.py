@@ -88,7 +88,7 @@ def describe_readings(readings: Sequence[Reading], now_ns: int) -> str:
             "-" if reading.value is None else f"{reading.value:.6g}",
             reading.unit,
             quality.describe(reading.quality),
-            "-" if reading.timestamp is None else say_duration(max(0, now_ns - reading.timestamp) / 1e9),
+            "-" if reading.timestamp is None else _say_age((now_ns - reading.timestamp) / 1e9),
         )
         for reading in readings
     ]
@@ -169,6 +169,13 @@ def describe_survey(seen: Survey) -> str:
             "is not there either"
         )
     return "\n".join(lines)
+
+
+def _say_age(seconds: float) -> str:
+    """Return an age; a value of the future has the clock of its machine, and that is worth seeing."""
+    if seconds < -1:
+        return f"{say_duration(-seconds)} ahead"
+    return f"{max(0.0, seconds):.1f} s" if seconds < 10 else say_duration(seconds)
 
 
 def _is_subscription(machine: object) -> bool:

@@ -29,6 +29,8 @@ class Glance(msgspec.Struct, frozen=True):
     values_total: int
     machines: list[MachineBacklog]
     dropped: list[DroppedRange]
+    held_values: int = 0
+    """How many wait for the clock to be set."""
 
 
 def glance(path: Path) -> Glance:
@@ -66,4 +68,11 @@ def _read(connection: sqlite3.Connection, path: Path) -> Glance:
         values_total=values_total,
         machines=[MachineBacklog(*row) for row in machines],
         dropped=[DroppedRange(*row) for row in dropped],
+        held_values=_count_held(connection),
     )
+
+
+def _count_held(connection: sqlite3.Connection) -> int:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'held'").fetchone() is None:
+        return 0
+    return int(connection.execute("SELECT coalesce(sum(value_count), 0) FROM held").fetchone()[0])

@@ -1,9 +1,12 @@
 """`forewarn edge browse` and `forewarn edge import`: from a server's nodes to the tags of edge.yaml."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from forewarn.commands.edge_settings import load_edge
 
 if TYPE_CHECKING:
     from edge.drivers.opcua.settings import OpcuaServerSettings
@@ -22,7 +25,7 @@ def browse(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object per variable")] = False,
 ) -> None:
-    """Show what an OPC UA server measures: names, node ids, types, values, units."""
+    """Show what an OPC UA server measures. Names, node ids, types, values, units, ranges, status."""
     import asyncio
 
     import msgspec
@@ -59,29 +62,37 @@ def import_tags(
     write: Annotated[
         bool, typer.Option("--write", help="change the settings; without it only show how")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object")] = False,
 ) -> None:
-    """Add the tags that say yes in a list to the settings; comments stay. Shows the change first."""
+    """Add the tags picked from a list to the settings. Comments stay; without --write it only shows how."""
     from edge.commands.tag_import import plan_import
     from edge.commands.tag_lists import read_csv
 
     edit = plan_import(read_csv(file), config)
+    if as_json:
+        if write and edit.difference:
+            edit.write()
+        told = {
+            "file": str(config),
+            "written": write and bool(edit.difference),
+            "difference": edit.difference,
+        }
+        typer.echo(json.dumps(told))
+        return
     if not edit.difference:
         typer.echo(f"{config} has all of them already")
         return
     typer.echo(edit.difference, nl=False)
     if write:
         edit.write()
-        typer.echo(f"{config} is changed: restart the agent to read the new tags")
+        typer.echo(f"{config} is changed: an agent that runs with it reads the new tags within seconds")
     else:
         typer.echo("nothing is changed yet: add --write")
 
 
 def _find_login(config: Path | None, url: str) -> "OpcuaServerSettings":
-    import json
-
     from edge.drivers.opcua.settings import OpcuaMachineSettings, OpcuaServerSettings
-    from edge.settings import EdgeSettings
-    from models.settings import SettingsError, load_settings, parse_settings
+    from models.settings import SettingsError, parse_settings
 
     if config is None:
         typer.echo(
@@ -89,7 +100,7 @@ def _find_login(config: Path | None, url: str) -> "OpcuaServerSettings":
         )
         given = f"url: {json.dumps(url)}\nallow_insecure: true"
         return parse_settings(given, Path("command line"), OpcuaServerSettings)
-    for machine in load_settings(config, EdgeSettings).machines:
+    for machine in load_edge(config).machines:
         if isinstance(machine, OpcuaMachineSettings) and machine.url == url:
             return machine
     raise SettingsError(f"{config}: no machine has the url {url}: add one, or leave --config out")

@@ -20,7 +20,7 @@ def plan(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="the settings, edge.yaml")],
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object per request")] = False,
 ) -> None:
-    """Show what the Modbus machines would be asked, request by request, without touching one."""
+    """Show the requests of each Modbus machine. No machine is touched."""
     import msgspec
 
     from edge.drivers.modbus.plan import plan_requests, weigh_lines

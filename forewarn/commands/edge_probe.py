@@ -44,7 +44,7 @@ def probe(
     key_file: Annotated[Path | None, typer.Option(help="of our certificate")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object per reading")] = False,
 ) -> None:
-    """Read around a register and show what comes near the value, as tags to paste; exit 1 without any."""
+    """Find a known value in a Modbus machine's registers. Shows tags to paste; exit 1 without any."""
     import asyncio
 
     from edge.drivers.modbus.probe import find_candidates, list_places

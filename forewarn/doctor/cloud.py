@@ -20,7 +20,7 @@ def check_cloud(settings: CloudSettings) -> list[Finding]:
     """Return what is to be said of everything that the cloud service needs."""
     store, machines = check_store(settings)
     return [
-        check_broker(settings.broker),
+        *check_broker(settings.broker),
         check_records(settings.records),
         store,
         *(check_bundle(settings.bundles, machine) for machine in machines),

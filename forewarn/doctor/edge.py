@@ -19,10 +19,16 @@ def check_edge(settings: EdgeSettings) -> list[Finding]:
         for machine in settings.machines
     }
     return [
-        check_broker(settings.broker),
+        *check_broker(settings.broker),
+        *_check_sparkplug(settings),
         check_outbox(settings.outbox),
         *(judge_machine(path, found) for path, found in of_machine.items()),
     ]
+
+
+def _check_sparkplug(settings: EdgeSettings) -> list[Finding]:
+    other = settings.sparkplug.broker if settings.publish == "sparkplug" else None
+    return [] if other is None else check_broker(other, "sparkplug broker")
 
 
 def check_outbox(settings: OutboxSettings) -> Finding:
@@ -43,4 +49,4 @@ def judge_machine(path: str, readings: Sequence[Reading]) -> Finding:
     if bad:
         words = f"{len(bad)} of {len(readings)} tags bad ({', '.join(bad)}): forewarn edge read says why"
         return Finding("warn", path, words)
-    return Finding("ok", path, f"{len(readings)} tags read")
+    return Finding("ok", path, f"{len(readings)} {'tag' if len(readings) == 1 else 'tags'} read")

@@ -44,8 +44,8 @@ def test_a_well_edge_is_said_to_be_well(
     assert told.returncode == 0
     assert rows["clock"] == ("ok", "synchronised")
     assert rows["broker"] == ("ok", f"127.0.0.1:{mosquitto.port} takes our connection")
-    assert rows[PUMP] == ("ok", "1 tags read")
-    assert rows[MOTOR] == ("ok", "1 tags read")
+    assert rows[PUMP] == ("ok", "1 tag read")
+    assert rows[MOTOR] == ("ok", "1 tag read")
     assert {verdict for verdict, _ in rows.values()} == {"ok"}
     assert told.stdout.endswith("\nall is well\n")
     assert {file.name for file in tmp_path.iterdir()} == before
