@@ -73,7 +73,7 @@ def record_gaps(connection: Connection, stored: Iterable[Accepted], rows_max: in
     newer = statement.on_conflict_do_update(
         index_elements=list(_KEY),
         set_={column.name: new[column.name] for column in gap_table.c if column.name not in _KEY},
-        where=or_(new.epoch != gap_table.c.epoch, new.sequence > gap_table.c.sequence),
+        where=or_(new.epoch != gap_table.c.epoch, new.sequence >= gap_table.c.sequence),
     )
     connection.execute(newer, rows)
     return _drop_oldest(connection, rows_max)

@@ -80,7 +80,10 @@ class GapBook:
     def take_ended(self, machine: MachinePath) -> list[Gap]:
         """Return the gaps that have just ended and that the machine's history may fill; forget them."""
         book = self._machines.get(machine)
-        return [] if book is None else book.take_ended()
+        if book is None:
+            return []
+        self.add(machine, book.take())  # first as they ended, then, maybe, as they were filled
+        return book.take_ended()
 
     def reached_ns(self, machine: MachinePath) -> int:
         """Return up to when the machine is acquired; 0 where nothing ever was."""
