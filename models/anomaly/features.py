@@ -24,7 +24,7 @@ class Windows(msgspec.Struct, frozen=True):
     @property
     def longest(self) -> int:
         """Rows that one row of features looks back over, itself included."""
-        return max(*self.means, *self.spreads)
+        return max([*self.means, *self.spreads])
 
     @property
     def per_tag(self) -> int:

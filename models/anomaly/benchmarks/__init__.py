@@ -1,0 +1,1 @@
+"""Benchmarks on real and simulated machines with labelled failures: protocols, metrics, the page of figures."""

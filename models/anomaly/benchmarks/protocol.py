@@ -1,0 +1,60 @@
+"""What a benchmark is: files of a layout, a protocol that a contender goes through, metrics."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from models.anomaly.features import Matrix, Vector
+from models.errors import ForewarnError
+
+Metric = float | int | None | list[float | None]
+Metrics = dict[str, Metric]
+Tick = Callable[[], None]
+"""Called once for each step of `Benchmark.count_steps`."""
+
+
+class LayoutMissing(ForewarnError):
+    """The folder holds no file of the benchmark's layout; the message says which it looks for."""
+
+    exit_code = 2
+
+
+class Benchmark(msgspec.Struct, frozen=True):
+    """One data set with its protocol. `find_files` lists what is there; `run` judges a contender on it.
+
+    `headline` names the metrics of the page, in order, each with its direction (+1: more is better).
+    """
+
+    name: str
+    layout: str
+    find_files: Callable[[Path], Sequence[Path]]
+    count_steps: Callable[[Sequence[Path]], int]
+    run: Callable[[Sequence[Path], str, Tick], Metrics]
+    headline: Mapping[str, int]
+
+    def list_files(self, folder: Path) -> Sequence[Path]:
+        """Return the files of the layout in `folder` or below; raise `LayoutMissing`."""
+        files = self.find_files(folder)
+        if not files:
+            raise LayoutMissing(f"{folder}: no file of {self.name} is there (looked for {self.layout})")
+        return files
+
+
+def find_below(folder: Path, name: str, pattern: str) -> list[Path]:
+    """Return the files of `pattern` in folder/name, or in folder itself where it is the data set's own."""
+    inside = folder / name
+    return sorted((inside if inside.is_dir() else folder).glob(pattern))
+
+
+def join_apart(parts: Sequence[Matrix], rows_between: int) -> Matrix:
+    """Return stretches of rows (n, tags) one after the other, with missing rows so that no window spans two."""
+    between = np.full((rows_between, parts[0].shape[1]), np.nan)
+    pieces = [piece for part in parts for piece in (part, between)][:-1]
+    return np.concatenate(pieces)
+
+
+def fill_calm(scores: Vector) -> Vector:
+    """Return the scores with 0 where there is none: what cannot be judged raises no alarm."""
+    return np.nan_to_num(scores, nan=0.0)
