@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-from cryptography import x509
 
 from models.link.settings import TlsSettings
 from models.words import say_duration, say_instant
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 WARN_DAYS = (30, 7, 1)
 DAY_S = 86_400
@@ -36,6 +39,9 @@ def list_endings(tls: TlsSettings, shown: bytes | None, address: str) -> list[En
 
     Files that cannot be read are left out: `check_credentials` says why.
     """
+    # A gateway without TLS does without its 8 MB.
+    from cryptography import x509
+
     found = []
     if shown is not None:
         found.append(_make_ending("the broker's", address, x509.load_der_x509_certificate(shown)))
@@ -51,12 +57,14 @@ def choose_soonest(endings: Sequence[Ending], now_s: float) -> list[Ending]:
     return sorted(near, key=lambda one: one.end_s)
 
 
-def _load(file: Path) -> list[x509.Certificate]:
+def _load(file: Path) -> "list[x509.Certificate]":
+    from cryptography import x509
+
     try:
         return x509.load_pem_x509_certificates(file.read_bytes())
     except (OSError, ValueError):
         return []
 
 
-def _make_ending(whose: str, place: str, certificate: x509.Certificate) -> Ending:
+def _make_ending(whose: str, place: str, certificate: "x509.Certificate") -> Ending:
     return Ending(whose, place, certificate.not_valid_after_utc.timestamp())
