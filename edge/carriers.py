@@ -52,7 +52,7 @@ def build_carriers(
             lambda: describe_room(outbox.waiting_bytes, outbox.bytes_max, flusher.bytes_per_s),
             lambda: flusher.bytes_per_s > 0,
         )
-        publisher = _make_publisher(settings, outbox, totals, news)
+        publisher = _make_publisher(settings, outbox, totals, news, progress)
         takers = [publisher.take_put, lambda _put: news.tell_put()]
         if sparkplug is not None:
             takers.append(sparkplug.take_put)
@@ -66,7 +66,11 @@ def build_carriers(
 
 
 def _make_publisher(
-    settings: EdgeSettings, outbox: OutboxThread, totals: OutboxTotals, news: LinkNews
+    settings: EdgeSettings,
+    outbox: OutboxThread,
+    totals: OutboxTotals,
+    news: LinkNews,
+    progress: Progress,
 ) -> Publisher:
     gateway, topics = settings.gateway, Topics(settings.namespace)
 
@@ -86,4 +90,12 @@ def _make_publisher(
         )
 
     limits = SendingLimits(receipt_timeout_s=settings.receipt_timeout_s)
-    return Publisher(gateway, topics, outbox, Sending(totals.waiting, limits), news=news, make_link=make_link)
+    return Publisher(
+        gateway,
+        topics,
+        outbox,
+        Sending(totals.waiting, limits),
+        news=news,
+        make_link=make_link,
+        progress=progress,
+    )

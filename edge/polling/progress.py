@@ -1,6 +1,7 @@
 """Whether the gateway's loops still turn: what a watchdog may be fed on."""
 
 DISK = "the outbox"
+LINK = "the broker"
 
 
 class Progress:
@@ -27,7 +28,7 @@ class Progress:
         return sorted(loop for loop, due in self._due.items() if due is not None and due < now_s)
 
     def explain_standstill(self, now_s: float) -> str:
-        """Return why nothing moves any more; empty while values are read *and* brought to the disk.
+        """Return why nothing moves any more; empty while values are read, brought to the disk *and* sent.
 
         One machine whose driver hangs costs the others nothing: as long as any poller turns, so does the
         gateway, and restarting it would only interrupt them.
@@ -35,7 +36,9 @@ class Progress:
         overdue = set(self.list_overdue(now_s))
         if DISK in overdue:
             return "no flush to the outbox has ended: does the disk hang?"
-        pollers = self._due.keys() - {DISK}
+        if LINK in overdue:
+            return "the link to the broker stands, and nothing that it was given has been answered"
+        pollers = self._due.keys() - {DISK, LINK}
         if pollers and pollers <= overdue:
             return "no machine's poller has turned in time"
         return ""

@@ -11,6 +11,7 @@ import structlog
 from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Put, StoredBatch
 from edge.outbox.thread import OutboxThread
+from edge.polling.progress import LINK, Progress
 from edge.publishing.inbox import Inbox
 from edge.publishing.limits import PACKET_TOO_LARGE_CODE
 from edge.publishing.news import LinkNews, Outage
@@ -25,6 +26,8 @@ TICK_S = 0.25
 TICK_AT_REST_S = 1.0
 RETRY_S = 1.0
 STOP_TIMEOUT_S = 3.0
+HANG_S = 300.0
+"""A slow line takes a minute for a large batch; a link whose thread hangs answers for none."""
 HEADER_BYTES_MAX = 16  # of a PUBLISH packet: type, length, topic length, message id, properties
 TOPIC_BYTES_MAX = 400
 PAYLOAD_BYTES_MIN = 2_000  # one value of a tag with the longest name fits
@@ -54,6 +57,7 @@ class Publisher:
         *,
         news: LinkNews,
         make_link: MakeLink,
+        progress: Progress | None = None,
     ) -> None:
         self.connected = asyncio.Event()
         self.fresh = asyncio.Event()
@@ -65,6 +69,7 @@ class Publisher:
         self._sending = sending
         self._news = news
         self._make_link = make_link
+        self._progress = progress or Progress()
         self._link: Link | None = None
         self._loop = asyncio.get_running_loop()
         self._hungry = asyncio.Event()
@@ -160,6 +165,7 @@ class Publisher:
                 answer.set_result(code)
             return
         self._sending.deliver(mid, code, self._loop.time())
+        self._progress.promise(LINK, self._loop.time(), HANG_S)
         if self._sending.trouble == "refused":
             self._tell_trouble()  # the broker may end the connection over it before the next tick
 
@@ -226,6 +232,9 @@ class Publisher:
             now = self._loop.time()
             self._sending.expire(now)
             self._releasing.review(now)
+            if not (self.connected.is_set() and self._sending.unanswered):
+                # A broker that is away is no reason to restart; one that has answered is not, either.
+                self._progress.promise(LINK, now, HANG_S)
             if self.connected.is_set():
                 self._tell_trouble()
             self._pump()

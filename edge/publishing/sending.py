@@ -55,6 +55,11 @@ class Sending:
         return self._backlog.total + len(self._fetched)
 
     @property
+    def unanswered(self) -> int:
+        """How many messages the broker has not answered yet."""
+        return len(self._by_mid)
+
+    @property
     def is_idle(self) -> bool:
         """Whether nothing fresh waits or is under way."""
         return not self._live and not self._under_way

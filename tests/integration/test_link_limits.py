@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge.outbox.outbox import Outbox
+from edge.publishing import publisher
 from models.link import BrokerSettings, Link, LinkDown, LinkMessage, LinkState, PacketTooLarge, Will
 from models.telemetry import Frame
 from tests.integration.edge_rig import PATH, CountingDriver, look_into, make_settings, running, until
@@ -239,3 +240,24 @@ def test_a_thread_that_dies_is_noticed(mosquitto: Mosquitto) -> None:
         return not link.is_alive()
 
     wait_until(is_dead, "it is noticed")
+
+
+async def test_a_link_that_is_never_answered_starves_the_watchdog(
+    tmp_path: Path, scripted: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection stands and pings are answered, but no message is: that is no progress."""
+    monkeypatch.setattr(publisher, "HANG_S", 1.0)
+    answer: list[int | None] = [0]
+    broker = scripted(puback=lambda _: answer[0])
+    async with running(make_settings(tmp_path, broker.settings), CountingDriver()) as agent:
+        progress = agent._progress
+        await until(lambda: len(broker.published) > 3, "batches are taken")
+        await asyncio.sleep(1.5)
+        assert progress.explain_standstill(asyncio.get_running_loop().time()) == ""
+        answer[0] = None
+        await until(
+            lambda: (
+                "nothing that it was given" in progress.explain_standstill(asyncio.get_running_loop().time())
+            ),
+            "it shows",
+        )

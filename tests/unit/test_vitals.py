@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from edge.outbox.outbox import OutboxTotals
-from edge.polling.progress import DISK, Progress
+from edge.polling.progress import DISK, LINK, Progress
 from edge.vitals.exposition import Metric, render_metrics
 from edge.vitals.systemd import STATUS_CHARS_MAX, ServiceNotices
 from edge.vitals.vitals import MachineCounters, Vitals, describe_vitals, list_metrics, render_health
@@ -122,6 +122,16 @@ def test_a_hanging_disk_is_a_standstill_though_machines_are_read() -> None:
     progress.promise(PUMP, 0, 1_000)
     assert progress.explain_standstill(9) == ""
     assert "outbox" in progress.explain_standstill(11)
+
+
+def test_a_link_that_answers_nothing_is_a_standstill() -> None:
+    """Values that are read and kept but never leave: the watchdog is not fed by that."""
+    progress = Progress()
+    progress.promise(LINK, 0, 10)
+    progress.promise(DISK, 0, 1_000)
+    progress.promise(PUMP, 0, 1_000)
+    assert progress.explain_standstill(9) == ""
+    assert "nothing that it was given has been answered" in progress.explain_standstill(11)
 
 
 def test_a_subscription_without_news_is_alive() -> None:
