@@ -77,6 +77,10 @@ class GapBook:
         """Return what is known of one machine; None for one that was never begun."""
         return self._machines.get(machine)
 
+    def has_open(self) -> bool:
+        """Return whether nothing of some machine is acquired now."""
+        return any(book.is_open for book in self._machines.values())
+
     def take_ended(self, machine: MachinePath) -> list[Gap]:
         """Return the gaps that have just ended and that the machine's history may fill; forget them."""
         book = self._machines.get(machine)

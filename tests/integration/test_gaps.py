@@ -1,21 +1,12 @@
-"""Gaps on their way: from real machines that go away, over a killed gateway, into the records and verify."""
+"""Gaps at the edge: from machines that go away and gateways that are killed, and what history fills."""
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from cloud.ingest.gaps import list_gaps, record_gaps
-from cloud.ingest.inbox import Delivery
-from cloud.ingest.ledger import Ledger
-from cloud.ingest.sorting import Accepted
-from cloud.records import open_records
 from edge.agent import Agent
 from edge.drivers import HistoryRefused, NotConnected
 from edge.drivers.modbus.settings import ModbusMachineSettings
@@ -23,11 +14,9 @@ from edge.polling import poller
 from edge.polling.collector import Collector
 from edge.polling.machine_states import MachineStates
 from edge.polling.poller import MachineSource, Poller
-from models.link import LinkMessage
-from models.telemetry import Batch, Frame, Gap, encode_batch
+from models.telemetry import Frame, Gap
 from tests.integration.drivers_rig import HOST, ModbusRig
 from tests.integration.edge_rig import PATH, CountingDriver, StandInCloud, make_settings, running, until
-from tests.integration.ingest_rig import EPOCH, PUMP, CloudRig, Gateway, MemoryStore
 from tests.integration.test_edge_process import start_edge
 from tests.servers import Mosquitto, wait_until
 
@@ -225,90 +214,3 @@ async def test_what_a_driver_knows_to_be_missing_is_passed_on() -> None:
     coverage = collector.take_coverage(with_frames=True)
     assert coverage is not None
     assert [gap for _, gaps in coverage.gaps for gap in gaps] == [Gap(100, 200, "overflow", ["count"], 7)]
-
-
-@pytest.fixture
-def cloud(mosquitto: Mosquitto, tmp_path: Path) -> Iterator[CloudRig]:
-    """An ingester over a store in memory."""
-    rig = CloudRig(mosquitto.settings, tmp_path, MemoryStore())
-    yield rig
-    rig.stop()
-
-
-S = 1_000_000_000
-
-
-def send_gaps(gateway: Gateway, sequence: int, *gaps: Gap) -> None:
-    """Publish a batch that holds nothing else."""
-    gateway.publish(encode_batch(Batch(gateway.name, EPOCH, sequence, [], list(gaps))))
-
-
-def test_gaps_are_receipted_kept_once_and_proven(
-    cloud: CloudRig, mosquitto: Mosquitto, tmp_path: Path
-) -> None:
-    """Batches of gaps alone go all the way; a repeat changes nothing, what grew replaces; verify sums up."""
-    gateway = Gateway(mosquitto.settings)
-
-    def receipted() -> bool:
-        gateway.send(1)
-        return bool(gateway.stored.total)
-
-    wait_until(receipted, "the first receipt")
-    lost = Gap(10 * S, 15 * S, "connection_lost", detail="no answer")
-    overflow = Gap(12 * S, 14 * S, "overflow", ["flow"], 37)
-    send_gaps(gateway, 2, lost, overflow)
-    send_gaps(gateway, 3, msgspec.structs.replace(lost, last=20 * S, filled=5))
-    send_gaps(gateway, 2, lost, overflow)
-    gateway.wait_stored(3)
-    gateway.say_status(sequence_last=3, values_total=1, timestamp=1)
-    gateway.link.stop()
-    grown = msgspec.structs.replace(lost, last=20 * S, filled=5)
-    found = list_gaps(cloud.engine, gateway="pi-01")
-    assert [(one.machine, one.gap) for one in found] == [(str(PUMP), grown), (str(PUMP), overflow)]
-    config = tmp_path / "cloud.yaml"
-    url = cloud.engine.url.render_as_string()
-    config.write_text(
-        f"records: {{url: '{url}'}}\nstore: {{kind: embedded, path: {tmp_path / 'store.sqlite'}}}\n"
-    )
-    command = [sys.executable, "-c", "from forewarn.cli import main; main()", "cloud", "verify"]
-    shown = subprocess.run(
-        [*command, "--config", str(config), "--json"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    (account,) = msgspec.json.decode(shown.stdout)
-    assert account["gaps"]["total"] == {
-        "count": 2,
-        "seconds": 10.0,
-        "values_missing": 37,
-        "values_filled": 5,
-    }
-    assert {reason: one["seconds"] for reason, one in account["gaps"]["by_reason"].items()} == {
-        "connection_lost": 10.0,
-        "overflow": 2.0,
-    }
-    told = subprocess.run(
-        [*command, "--config", str(config)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (
-        "not acquired, and recorded: 2 gaps of 10 s (37 values known to be missing, 5 filled" in told.stdout
-    )
-
-
-def accept(sequence: int, *gaps: Gap) -> Accepted:
-    """Return a batch of gaps as the ingester has it."""
-    batch = Batch("pi-01", EPOCH, sequence, [], list(gaps))
-    return Accepted(Delivery(LinkMessage("t", b"", 0, 1), 0, 0.0), ("pi-01", EPOCH), sequence, PUMP, batch, 0)
-
-
-def test_an_older_word_never_replaces_a_newer_one_and_the_oldest_gaps_go(tmp_path: Path) -> None:
-    """Whatever the order of arrival, the later batch counts; the table is bounded."""
-    engine = open_records(f"sqlite:///{tmp_path / 'records.sqlite'}")
-    ledger = Ledger(engine)
-    newer, older = Gap(S, 9 * S, "gateway_down", filled=3), Gap(S, 5 * S, "gateway_down")
-    with ledger.begin() as connection:
-        assert record_gaps(connection, [accept(7, newer), accept(6, older)]) == 0
-    assert [one.gap for one in list_gaps(engine)] == [newer]
-    with ledger.begin() as connection:
-        many = [Gap(n * S, n * S + 5, "overflow") for n in range(20, 30)]
-        assert record_gaps(connection, [accept(8, *many)], rows_max=4) == 7
-    assert [one.gap.first for one in list_gaps(engine)] == [29 * S, 28 * S, 27 * S, 26 * S]
-    engine.dispose()
