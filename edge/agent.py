@@ -254,7 +254,8 @@ async def run_until_signal(agent: Agent) -> None:
 
 def run_edge(settings: EdgeSettings, settings_file: Path | None = None) -> None:
     """Run the edge agent of the settings until it is told to stop; the whole program."""
-    check_credentials(settings.broker)
+    for broker in settings.brokers:
+        check_credentials(broker)
 
     spare_values()
 

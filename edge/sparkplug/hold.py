@@ -3,10 +3,37 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from edge.outbox.outbox import StoredBatch
-from models.telemetry import count_values, decode_batch
+from models.errors import ForewarnError
+from models.telemetry import Frame, count_values
 
 Ranges = Sequence[tuple[int, int]]
+
+
+class BatchUnreadable(ForewarnError):
+    """The batch is not what was written: leave it where it is and go on."""
+
+
+class _Content(msgspec.Struct):
+    """What of a batch goes to Sparkplug's hosts."""
+
+    frames: list[Frame]
+
+
+_decoder = msgspec.json.Decoder(_Content)
+
+
+def read_frames(batch: StoredBatch) -> list[Frame]:
+    """Return the frames of a batch that this gateway has written itself; raise `BatchUnreadable`.
+
+    Shapes and names were checked before they were written: looking again would cost more than all else here.
+    """
+    try:
+        return _decoder.decode(batch.payload).frames
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BatchUnreadable(str(error)) from error
 
 
 class Keep(Protocol):
@@ -40,7 +67,7 @@ class MemoryHold:
         gone = []
         while self._bytes > self.hold_bytes_max and self._held:
             oldest = next(iter(self._held))
-            self.values_dropped_total += count_values(decode_batch(self._held[oldest].payload).frames)
+            self.values_dropped_total += count_values(read_frames(self._held[oldest]))
             self._remove(oldest)
             gone.append(oldest)
         return gone

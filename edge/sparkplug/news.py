@@ -14,8 +14,8 @@ PROMISES: dict[Custody, str] = {
     "broker": (
         "there is no Forewarn cloud: a value is deleted here once the broker has read it while the primary "
         "host was online, and sparkplug.settle_s have passed. Not promised: that the host got it "
-        "(Sparkplug's values travel at QoS 0: full queues and failing brokers drop them without a word), "
-        "that anybody stored it, that nothing comes twice"
+        "(Sparkplug's values travel at QoS 0: full queues, access lists and failing brokers drop them "
+        "without a word), that anybody stored it, that nothing comes twice"
     ),
     "cloud": (
         "Forewarn's cloud answers for the values; Sparkplug's hosts get a copy, which is kept in memory "
@@ -65,7 +65,7 @@ class SparkplugNews:
             now,
             f"the primary host {host_id!r} {said}",
             keeping="nothing is published without it; values are kept, and sent as history later",
-            mend="start it, or correct sparkplug.primary_host",
+            mend="start it, correct sparkplug.primary_host, or let this gateway read that topic",
         )
 
     def tell_too_large(self, machine: str, reason: str) -> None:
@@ -78,6 +78,15 @@ class SparkplugNews:
                 reason=reason,
                 mend="raise the broker's packet limit, or give the machine fewer tags",
             )
+
+    def tell_unreadable(self, sequence: int, reason: str) -> None:
+        """A batch of the outbox is no batch any more."""
+        log.error(
+            "sparkplug_batch_unreadable",
+            sequence=sequence,
+            reason=reason,
+            mend="the disk has changed it: forewarn edge outbox rescue, and look at the disk",
+        )
 
     def tell_dropped(self, values_total: int, now: float) -> None:
         """So many values of the copy had to go, ever."""

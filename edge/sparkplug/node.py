@@ -14,11 +14,12 @@ from edge.outbox.outbox import StoredBatch
 from edge.polling.machine_states import MachineStates
 from edge.sparkplug.decoding import PayloadRejected, decode_payload
 from edge.sparkplug.forwarding import Forwarding
+from edge.sparkplug.hold import BatchUnreadable, read_frames
 from edge.sparkplug.host import PrimaryHost
 from edge.sparkplug.names import REBIRTH
 from edge.sparkplug.news import HOST_GRACE_S, SparkplugNews
 from edge.sparkplug.session import BirthTooLarge, Machines, Message, NodeSession
-from models.telemetry import Frame, MachinePath, decode_batch
+from models.telemetry import Frame, MachinePath
 
 REBIRTH_PAUSE_S = 2.0
 """Hosts that ask in swarms get one birth per so long; no value goes out between the asking and the birth."""
@@ -129,7 +130,9 @@ class EdgeNode:
 
     def take_batch(self, batch: StoredBatch) -> None:
         """Publish current values, or keep them for later."""
-        machine, frames = MachinePath.parse(batch.machine), decode_batch(batch.payload).frames
+        machine, frames = MachinePath.parse(batch.machine), self._read(batch)
+        if frames is None:
+            return
         is_there = self.session.is_device_born(machine) or machine in self._list_present()
         if self.is_live and self.forwarding.has_room and is_there:
             self._carry(machine, [batch], lambda: self.session.publish(machine, frames, self._read_ms()))
@@ -140,19 +143,19 @@ class EdgeNode:
     def take_history(self, batches: list[StoredBatch]) -> None:
         """Publish what was kept."""
         by_machine: dict[str, list[StoredBatch]] = {}
+        frames: dict[str, list[Frame]] = {}
         for batch in batches:
-            if self.forwarding.is_waiting(batch.sequence):
+            found = self._read(batch) if self.forwarding.is_waiting(batch.sequence) else None
+            if found is not None:
                 by_machine.setdefault(batch.machine, []).append(batch)
+                frames.setdefault(batch.machine, []).extend(found)
         for name, together in by_machine.items():
             if not self.is_live:
                 return
             machine = MachinePath.parse(name)
+            is_present = machine in self._list_present()
             make = partial(
-                self.session.publish_backlog,
-                machine,
-                _join_frames(together),
-                self._read_ms(),
-                is_present=machine in self._list_present(),
+                self.session.publish_backlog, machine, frames[name], self._read_ms(), is_present=is_present
             )
             self._carry(machine, together, make)
         self.ask()
@@ -213,6 +216,14 @@ class EdgeNode:
             else:
                 self.forwarding.hold(batch.sequence)
 
+    def _read(self, batch: StoredBatch) -> list[Frame] | None:
+        try:
+            return read_frames(batch)
+        except BatchUnreadable as error:
+            self.news.tell_unreadable(batch.sequence, str(error))
+            self.forwarding.set_aside(batch.sequence)
+            return None
+
     def _send(self, messages: list[Message]) -> bool:
         if self._wire is not None and self._wire.publish(messages):
             return True
@@ -241,7 +252,3 @@ class EdgeNode:
             "Gateway/Machines connected": len(self._list_present()),
             "Gateway/Batches waiting": self.forwarding.waiting_total,
         }
-
-
-def _join_frames(batches: list[StoredBatch]) -> list[Frame]:
-    return [frame for batch in batches for frame in decode_batch(batch.payload).frames]

@@ -30,7 +30,8 @@ def list_sparkplug_problems(vitals: SparkplugVitals) -> list[str]:
     if not vitals.broker_connected:
         return ["no connection to Sparkplug's broker: values wait"]
     if not vitals.is_born and vitals.host_id:
-        return [f"the Sparkplug primary host {vitals.host_id!r} is {vitals.host_state}: values wait"]
+        said = "is offline" if vitals.host_state == "offline" else "has not said that it is online"
+        return [f"the Sparkplug primary host {vitals.host_id!r} {said}: values wait"]
     return []
 
 

@@ -43,7 +43,8 @@ def _load_whole(file: Path) -> "EdgeSettings":
 
     settings = load_edge(file)
     read_secrets(settings)
-    check_credentials(settings.broker)
+    for broker in settings.brokers:
+        check_credentials(broker)
     return settings
 
 

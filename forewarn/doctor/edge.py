@@ -19,7 +19,7 @@ def check_edge(settings: EdgeSettings) -> list[Finding]:
         for machine in settings.machines
     }
     return [
-        *check_broker(settings.broker),
+        *(check_broker(settings.broker) if settings.broker in settings.brokers else []),
         *_check_sparkplug(settings),
         check_outbox(settings.outbox),
         *(judge_machine(path, found) for path, found in of_machine.items()),

@@ -78,7 +78,9 @@ async def test_the_health_page_says_what_is_not_promised(tmp_path: Path, mosquit
         fine = json.loads(await asyncio.to_thread(get, "healthz"))
         metrics = await asyncio.to_thread(get, "metrics")
     host.stop()
-    assert any("primary host 'scada' is unknown" in problem for problem in waiting["problems"])
+    assert any(
+        "primary host 'scada' has not said that it is online" in problem for problem in waiting["problems"]
+    )
     assert "Not promised" in waiting["sparkplug"]["promise"]
     assert fine["sparkplug"]["primary_host"] == {"id": "scada", "state": "online"}
     assert not any("scada" in problem for problem in fine["problems"])

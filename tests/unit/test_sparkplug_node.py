@@ -3,6 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
+from edge.outbox.outbox import StoredBatch
 from edge.polling.machine_states import MachineStates
 from edge.sparkplug.forwarding import Forwarding
 from edge.sparkplug.host import PrimaryHost
@@ -232,3 +233,21 @@ def test_a_host_that_stays_away_is_said_once() -> None:
     ]
     assert "'scada' has said nothing on spBv1.0/STATE/scada" in said[0]["reason"]
     assert said[1]["after"] == "26 s"
+
+
+def test_a_batch_that_the_disk_has_changed_stays_where_it_is_and_holds_nothing_up() -> None:
+    """It is said, not sent, and not let go; what came with it goes out."""
+    node, _ = make_node()
+    node.take_batch(make_batch(1))
+    node.take_batch(make_batch(3))
+    node.forwarding.hold(2)
+    wire = RecordingWire()
+    node.connect(wire, 7, 100.0)
+    wire.take()
+    broken = StoredBatch(2, str(PUMP), b'{"frames": [{"timesta')
+    with capture_logs() as said:
+        node.take_history([make_batch(1), broken, make_batch(3)])
+    assert [line["sequence"] for line in said if line["event"] == "sparkplug_batch_unreadable"] == [2]
+    assert [metric.value for metric in read(wire.messages[0]).metrics] == [1.0, 3.0]
+    assert node.forwarding.plan_fetch() == []
+    assert node.forwarding.waiting_total == 1
