@@ -136,6 +136,14 @@ class Gatherer:
         self._columns, self._unordered = {}, set()
         return frames
 
+    def keep_newer(self, rows: Rows) -> Rows:
+        """Return the rows of tags that have said nothing as new or newer before."""
+        kept = Rows()
+        for row, (place, time) in enumerate(zip(rows.places, rows.timestamps, strict=True)):
+            if time > self._times[place]:
+                kept.add(place, time, rows.values[row], rows.codes.get(row, quality.GOOD))
+        return kept
+
     def take_overflows(self) -> list[Overflow]:
         """Return where values did not fit the server's queues, since the last call."""
         overflows, self._overflows = self._overflows, []

@@ -18,10 +18,16 @@ class NodeOpcua(Server):
 
     def __init__(self, folder: Path, **wishes: Any) -> None:
         port = find_free_port()
+        self._wishes = {"port": port, "folder": str(folder), **wishes}
         script = find_peer("node-opcua") / "opcua_server.js"
-        said = json.dumps({"port": port, "folder": str(folder), **wishes})
-        super().__init__([find_program("node"), str(script), said], port, folder)
+        command = [find_program("node"), str(script), json.dumps(self._wishes)]
+        super().__init__(command, port, folder)
         self.url = f"opc.tcp://127.0.0.1:{port}/forewarn"
+
+    def change(self, **wishes: Any) -> None:
+        """Be another server from the next start on."""
+        self._wishes |= wishes
+        self._command[-1] = json.dumps(self._wishes)
 
     def start(self) -> None:
         """Start the program and wait until it answers."""

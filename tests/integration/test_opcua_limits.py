@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,10 +10,13 @@ import pytest_asyncio
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession
+from asyncua.server.monitored_item_service import MonitoredItemService
+from structlog.testing import capture_logs
 
 from edge.drivers.opcua import inside
-from tests.integration.drivers_rig import OpcuaRig
-from tests.integration.opcua_rig import build
+from models.telemetry import quality
+from tests.integration.drivers_rig import NAMESPACE, OpcuaRig
+from tests.integration.opcua_rig import build, take_rows
 from tests.servers import find_free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -32,6 +36,14 @@ async def rig(shared: OpcuaRig) -> AsyncIterator[OpcuaRig]:
     """The shared server, with nothing of a former test on it."""
     yield shared
     await shared.clear()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def own_rig() -> AsyncIterator[OpcuaRig]:
+    """A server that a test starts itself."""
+    rig = OpcuaRig(find_free_port())
+    yield rig
+    await rig.stop()
 
 
 @pytest.mark.parametrize("mode", ["poll", "subscription"])
@@ -83,6 +95,74 @@ async def test_both_decoders_read_the_same(rig: OpcuaRig, monkeypatch: pytest.Mo
             await driver.close()
         assert told[0] == told[1]
         assert len(told[0]) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("refuses", "said"),
+    [
+        ("everything", {"updates_refused": ["plain", "banded"], "deadband_refused": ["banded"]}),
+        ("deadbands", {"deadband_refused": ["banded"]}),
+    ],
+)
+async def test_a_server_that_refuses_a_filter_is_asked_for_less(
+    rig: OpcuaRig, refuses: str, said: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without deadband, then without filter; values flow, and it is said once of which tags."""
+    create = MonitoredItemService._create_data_change_monitored_item
+
+    async def refuse_filters(service: MonitoredItemService, wish: ua.MonitoredItemCreateRequest) -> Any:
+        wanted = wish.RequestedParameters.Filter
+        is_filter = hasattr(wanted, "Trigger")  # none at all arrives as an empty object
+        if is_filter and (refuses == "everything" or wanted.DeadbandType):
+            refusal = ua.MonitoredItemCreateResult()
+            refusal.StatusCode = ua.StatusCode(ua.UInt32(ua.StatusCodes.BadMonitoredItemFilterUnsupported))
+            return refusal
+        return await create(service, wish)
+
+    monkeypatch.setattr(MonitoredItemService, "_create_data_change_monitored_item", refuse_filters)
+    await rig.add({"plain": 1.0, "banded": 1.0})
+    tags = [
+        {"name": "plain", "node_id": f"nsu={NAMESPACE};s=pump-7.plain"},
+        {"name": "banded", "node_id": f"nsu={NAMESPACE};s=pump-7.banded", "deadband": 0.5},
+    ]
+    driver = build(rig, {}, tags=tags)
+    with capture_logs() as logs:
+        for _ in range(2):
+            await driver.connect()
+    assert {line["event"]: line["tags"] for line in logs} == said
+    assert len(logs) == len(said)
+    told: list[float] = []
+    for value in (2.0, 2.1):  # the second differs by less than the deadband, which is ours to apply now
+        for tag in ("plain", "banded"):
+            await rig.write(tag, value)
+            async with asyncio.timeout(15):
+                while value not in told:
+                    told += [row[0] for row in take_rows(await driver.read(), tag).values()]
+            told.clear()
+    await driver.close()
+
+
+async def test_history_of_a_server_is_read_between_two_instants(own_rig: OpcuaRig) -> None:
+    """asyncua's own history: both ends are exclusive, bad values are bad, and nothing else is given."""
+    await own_rig.start({"a": 0.0, "b": 0.0})
+    assert own_rig.server is not None
+    await own_rig.server.historize_node_data_change(own_rig.nodes["a"])
+    driver = build(own_rig, {"a": "a", "b": "b"})
+    await driver.connect()
+    start = datetime(2026, 11, 23, 3, tzinfo=UTC)
+    start_ns = 1_795_402_800_000_000_000
+    storage = own_rig.server.iserver.history_manager.storage
+    for step in range(1_200):
+        status = ua.StatusCode(ua.UInt32(quality.BAD_SENSOR_FAILURE if step == 3 else 0))
+        value = ua.DataValue(ua.Variant(float(step)), status, start + timedelta(seconds=step))
+        await storage.save_node_value(own_rig.nodes["a"].nodeid, value)
+    frames = await driver.read_history(start_ns, start_ns + 1_100 * 10**9)
+    rows = take_rows(frames, "a")
+    await driver.close()
+    assert sorted(rows) == [start_ns + step * 10**9 for step in range(1, 1_100)]
+    assert rows[start_ns + 3 * 10**9] == (None, quality.BAD_SENSOR_FAILURE)
+    assert rows[start_ns + 4 * 10**9] == (4.0, 0)
+    assert take_rows(frames, "b") == {}
 
 
 async def test_the_decoder_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:

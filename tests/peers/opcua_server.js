@@ -31,7 +31,7 @@ function addCounters(namespace, plant) {
         nodeId: `s=pump-7.t${at}`,
         dataType: "Double",
         value: { dataType: "Double", value: 0 },
-        minimumSamplingInterval: wish.period_ms || 100,
+        minimumSamplingInterval: 50,
       }),
     );
   }

@@ -155,6 +155,18 @@ def test_a_sign_of_life_has_no_rows() -> None:
     assert Message(5, 9).is_sign_of_life
 
 
+def test_the_end_of_a_subscription_is_read_by_name() -> None:
+    """By the library's objects; what was told beside it is told still."""
+    end = ua.StatusChangeNotification(Status=ua.StatusCode(ua.UInt32(ua.StatusCodes.BadTimeout)))
+    told = ua.DataChangeNotification(make_items([3], [make_value(None, 0, None, None)]))
+    result = struct_from_binary(ua.PublishResponse, Buffer(publish(told, end))).Parameters
+    message = convert_message(5, result.NotificationMessage, NOW_NS)
+    assert message.end == "BadTimeout"
+    assert message.rows is not None
+    assert message.rows.places == [3]
+    assert not message.is_sign_of_life
+
+
 def test_another_kind_of_notification_is_left_to_the_library() -> None:
     """The end of a subscription, and events, are read by the library."""
     for strange in (ua.StatusChangeNotification(), ua.EventNotificationList()):

@@ -60,7 +60,7 @@ class OpcuaSession:
         self._settings = settings
         self._client = Client(settings.url, timeout=settings.timeout_s, watchdog_intervall=WATCHDOG_S)
         self._reads: dict[int, list[PreparedRead]] = {}
-        self._groups: Sequence[Sequence[int]] = ()
+        self._groups: list[list[int]] = []
         self.publishing = Publishing(self._client.uaclient, self._tell_end)
         self.tell_end: Callable[[str], None] = lambda _reason: None
         """Is told why no more messages of subscriptions will come."""
@@ -95,6 +95,11 @@ class OpcuaSession:
         self.chosen = {place: make_node_id(index, identifier) for place, (index, identifier) in nodes.items()}
         self._groups = [[place for place in group if place in nodes] for group in groups]
         self._reads = {}
+
+    def add_group(self, places: Sequence[int]) -> int:
+        """Have more tags read together; return their group's number."""
+        self._groups.append(list(places))
+        return len(self._groups) - 1
 
     async def read(self, group: int) -> Rows:
         """Return a row for each chosen node of a group: one bulk Read, or as few as the limit allows."""

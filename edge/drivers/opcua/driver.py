@@ -80,7 +80,7 @@ class OpcuaDriver:
 
     async def read(self) -> list[Frame]:
         """Return what is new, with the server's own timestamps; raise `NotConnected` once it is gone."""
-        session, following = self._session, self._following
+        session, following, beats = self._session, self._following, None
         if session is None:
             raise NotConnected(f"there is no connection to the OPC UA server at {self._settings.url}")
         if monotonic() >= self._certificates_due_s:
@@ -88,6 +88,7 @@ class OpcuaDriver:
         if following is not None:
             fresh = await following.next_rows(0 if self._pending else self._beat_s)
             following.note_losses(self._losses)
+            beats = following.take_heartbeats()
             if not fresh:
                 session.check_open()
         else:
@@ -95,6 +96,8 @@ class OpcuaDriver:
             fresh = [await session.read(group) for group in self._due.take()]
         pending, self._pending = self._pending, []
         frames = self._gatherer.gather(pending + fresh)
+        if beats is not None:
+            frames += self._gatherer.gather([self._gatherer.keep_newer(beats)])
         self._losses.note_overflows(self._gatherer.take_overflows())
         self._name_what_is_no_number(fresh)
         return frames

@@ -28,9 +28,14 @@ class Wish(IntEnum):
     """Only values that differ by more than the deadband."""
 
 
+def has_deadband(tag: OpcuaTagSettings) -> bool:
+    """Return whether a server can apply the tag's deadband: one in per cent of the last value is ours."""
+    return bool(tag.deadband or tag.deadband_percent_of_range)
+
+
 def first_wish(tag: OpcuaTagSettings, *, wants_updates: bool) -> Wish:
-    """Return what to ask for first. A deadband in per cent of the last value is ours: no server knows it."""
-    if tag.deadband or tag.deadband_percent_of_range:
+    """Return what to ask for first."""
+    if has_deadband(tag):
         return Wish.DEADBAND
     return Wish.UPDATES if wants_updates else Wish.NOTHING
 

@@ -52,6 +52,11 @@ class _Page(msgspec.Struct):
     code: int = 0
     rows: Rows = msgspec.field(default_factory=Rows)
 
+    @property
+    def is_cut(self) -> bool:
+        """Return whether there may be more although the server does not say so."""
+        return not self.point and len(self.rows.places) >= VALUES_PER_PAGE
+
 
 class History:
     """The history of one machine's tags; remembers which of them have none, and whether any has."""
@@ -66,9 +71,9 @@ class History:
         if self._refusal:
             raise HistoryRefused(self._refusal)
         wanted = [place for place in session.chosen if place not in self._without]
-        span, found = _describe_span(first_ns, last_ns), []
+        found: list[Rows] = []
         for at in range(0, len(wanted), NODES_PER_PAGE):
-            found += await self._read_pages(session, span, wanted[at : at + NODES_PER_PAGE])
+            found += await self._read_pages(session, first_ns, last_ns, wanted[at : at + NODES_PER_PAGE])
             if sum(len(rows.places) for rows in found) > VALUES_MAX:
                 log.warning(
                     "history_cut", values_max=VALUES_MAX, tags_left=len(wanted) - at, reason=_TOO_LONG
@@ -83,21 +88,25 @@ class History:
         return Gatherer(self._tags).gather([_cut(one, first_ns, last_ns) for one in found])
 
     async def _read_pages(
-        self, session: OpcuaSession, span: ua.ReadRawModifiedDetails, places: Sequence[int]
+        self, session: OpcuaSession, first_ns: int, last_ns: int, places: Sequence[int]
     ) -> list[Rows]:
         """Return what the nodes of some tags have, page after page until there is no more or it is enough."""
         found: list[Rows] = []
         pages = [_Page(place, None) for place in places]
+        ask = partial(_ask_for_pages, session, _describe_span(first_ns, last_ns))
         for number in range(PAGES_MAX):
-            is_last = number == PAGES_MAX - 1
-            service = partial(_ask_for_pages, session, span, releases=is_last)
-            answers = await session.try_call(pages, service)
+            answers = await session.try_call(pages, partial(ask, releases=number == PAGES_MAX - 1))
             if isinstance(answers, str):
                 self._refuse(answers)
             for answer in answers:
                 if answer.code in _REFUSALS:
                     self._without[answer.place] = answer.code
                 found.append(answer.rows)
+                if answer.is_cut:
+                    # Some servers give as many as were asked for, and no point from which to go on.
+                    after_ns = max(answer.rows.timestamps)
+                    if after_ns > first_ns:
+                        found += await self._read_pages(session, after_ns, last_ns, [answer.place])
             pages = [answer for answer in answers if answer.point]
             if not pages:
                 break

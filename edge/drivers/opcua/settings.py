@@ -167,7 +167,7 @@ class OpcuaMachineSettings(OpcuaServerSettings):
     interval_s: float = Field(default=1.0, ge=0.01, le=3600)
     publish_s: float | None = Field(default=None, ge=0.01, le=3600)
     report: Literal["updates", "changes"] = "updates"
-    queue_max: int | None = Field(default=None, ge=1, le=10_000)
+    queue_max: int | None = Field(default=None, ge=2, le=10_000)
     history: Literal["fill", "off"] = "fill"
     history_h_max: float = Field(default=24.0, gt=0, le=720)
     tags: Tags[OpcuaTagSettings]

@@ -14,7 +14,7 @@ from edge.drivers import NotConnected
 from edge.drivers.columns import Rows
 from edge.drivers.news import News
 from edge.drivers.opcua.client import OpcuaSession
-from edge.drivers.opcua.filters import Wish, first_wish, next_wish
+from edge.drivers.opcua.filters import Wish, first_wish, has_deadband, next_wish
 from edge.drivers.opcua.inside import ask, is_short
 from edge.drivers.opcua.losses import LostMessages
 from edge.drivers.opcua.notifications import Message
@@ -25,6 +25,9 @@ from edge.drivers.opcua.settings import OpcuaMachineSettings
 KEEP_ALIVE_S = 5.0
 LIFETIME_KEEP_ALIVES = 10
 QUEUE_MIN, QUEUE_MAX = 100, 10_000
+SLOWER_MIN = 1.5
+"""A sampling interval that is longer by this is worth a word."""
+
 QUEUE_INTERVALS = 10
 """How many publish intervals a node's queue holds: a server, or the way to us, may be late."""
 
@@ -60,6 +63,8 @@ class OpcuaSubscription:
         """Those whose filter the server refused, and what it takes instead."""
         self.short_queues: dict[int, int] = {}
         """Those of which the server keeps too few values, and how many."""
+        self.slow_samples: dict[int, float] = {}
+        """Those that the server looks at less often than asked for, and its interval in seconds."""
 
     def __str__(self) -> str:
         count = len(self.places)
@@ -67,7 +72,7 @@ class OpcuaSubscription:
 
     async def create(self) -> None:
         """Create it on the server, still without nodes."""
-        publish_s = self._publish_s
+        publish_s = self.publish_s
         keep_alives = max(1, ceil(KEEP_ALIVE_S / publish_s))
         wish = ua.CreateSubscriptionParameters(
             RequestedPublishingInterval=1_000 * publish_s,
@@ -83,8 +88,22 @@ class OpcuaSubscription:
             self._session.publishing.add(self.id, self.take)
 
     @property
-    def _publish_s(self) -> float:
+    def publish_s(self) -> float:
+        """How often the server is to tell."""
         return max(self._interval_s, self._settings.publish_s or 0.0)
+
+    @property
+    def banded(self) -> set[int]:
+        """Those whose deadband the server applies."""
+        tags = self._settings.tags
+        return {place for place in self.watched - self.fallen_back.keys() if has_deadband(tags[place])}
+
+    @property
+    def unfiltered(self) -> set[int]:
+        """Those of which the server tells no updates, although they are wanted."""
+        return {
+            place for place, wish in self.fallen_back.items() if wish is Wish.NOTHING and self._wants_updates
+        }
 
     def check_alive(self) -> None:
         """Raise `NotConnected` when nothing, not even a keep-alive, has been heard for too long."""
@@ -187,7 +206,9 @@ class OpcuaSubscription:
                 refused[place] = int(result.StatusCode.value)
                 continue
             self.watched.add(place)
-            if 0 < result.RevisedQueueSize < self._publish_s / self._interval_s:
+            if result.RevisedSamplingInterval > SLOWER_MIN * 1_000 * self._interval_s:
+                self.slow_samples[place] = result.RevisedSamplingInterval / 1_000
+            if 0 < result.RevisedQueueSize < self.publish_s / self._interval_s:
                 self.short_queues[place] = int(result.RevisedQueueSize)
         return refused
 
@@ -202,7 +223,7 @@ class OpcuaSubscription:
         return await client.create_monitored_items(wish)
 
     def _make_item(self, place: int, wish: Wish) -> ua.MonitoredItemCreateRequest:
-        size = min(QUEUE_MAX, max(QUEUE_MIN, QUEUE_INTERVALS * ceil(self._publish_s / self._interval_s)))
+        size = min(QUEUE_MAX, max(QUEUE_MIN, QUEUE_INTERVALS * ceil(self.publish_s / self._interval_s)))
         return ua.MonitoredItemCreateRequest(
             ItemToMonitor=ua.ReadValueId(NodeId=self._session.chosen[place], AttributeId=AttributeIds.Value),
             MonitoringMode=ua.MonitoringMode.Reporting,

@@ -11,6 +11,8 @@ _BY_NAME = {
     "BadCertificateTimeInvalid": "a certificate is out of date: check both certificates and both clocks",
     "BadCertificateUriInvalid": "our certificate names another application: make it anew",
     "BadSecurityPolicyRejected": "it does not allow this security policy: look up which ones it offers",
+    "BadSecurityModeRejected": "it allows no such connection: give it security: {policy: Basic256Sha256}, "
+    "or another mode there",
     "BadTooManySessions": "it has no session left: close other clients, or allow more sessions there",
     "BadTooManyOperations": "it takes fewer nodes per call than we asked for: asking for fewer now",
     "BadServerHalted": "it is stopped",
