@@ -124,7 +124,11 @@ class StatusReporter:
             "clamped": sum(one.clamped_total for one in counted),
             "suppressed": sum(one.suppressed_total for one in counted),
             "implausible": sum(one.implausible_total for one in counted),
+            "gaps": sum(one.gaps_total for one in counted),
+            "history_values": sum(one.history_values_total for one in counted),
             "dropped_in_memory": self._flusher.values_dropped_total,
+            "waiting_for_clock": self._flusher.clock.values_waiting,
+            "without_time": self._flusher.clock.unknown_total,
         }
 
     def _check_clock(self, now: float) -> None:

@@ -1,7 +1,7 @@
 """`forewarn edge ...`: run the edge agent, check its settings, read its machines, look into its outbox."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -24,7 +24,9 @@ def run(
         Path | None, typer.Argument(metavar="FILE", help="the settings; edge.yaml of this folder unless said")
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="the same")] = None,
-    log_format: Annotated[str, typer.Option("--log-format", help="auto, text or json")] = "auto",
+    log_format: Annotated[
+        Literal["auto", "text", "json"], typer.Option("--log-format", help="text on a terminal, else json")
+    ] = "auto",
 ) -> None:
     """Read the machines and carry their values to the cloud. Ctrl-C or SIGTERM ends it in order."""
     chosen = choose_file(config, file)
@@ -35,7 +37,7 @@ def run(
 
     settings = load_edge(chosen)
     read_secrets(settings)
-    set_up_logs("json" if log_format == "json" else "text" if log_format == "text" else "auto")
+    set_up_logs(log_format)
     run_edge(settings, chosen)
 
 
