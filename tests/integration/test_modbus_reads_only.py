@@ -24,7 +24,7 @@ WAYS_AROUND = {"execute", "pdu_send", "low_level_send"}
 ALLOWED_IMPORTS = {
     "pymodbus.client": {"AsyncModbusSerialClient", "AsyncModbusTcpClient", "AsyncModbusTlsClient"},
     "pymodbus.client.base": {"ModbusBaseClient"},
-    "pymodbus.exceptions": {"ModbusException"},
+    "pymodbus.exceptions": {"ConnectionException", "ModbusException"},
     "pymodbus.framer": {"FramerType"},
     "pymodbus.pdu": {"ModbusPDU"},
 }

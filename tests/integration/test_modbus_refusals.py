@@ -1,5 +1,6 @@
 """What each exception costs: a round, a register until its next try, the way to the unit; and timestamps."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from time import time_ns
 from typing import Any
@@ -108,4 +109,20 @@ async def test_a_value_has_the_time_in_the_middle_of_its_exchange(rig: ModbusRig
     assert end_ns - begin_ns > 400_000_000
     assert abs(frame.timestamps[0] - (begin_ns + end_ns) // 2) < 100_000_000
     assert not frame.quality
+    await driver.close()
+
+
+async def test_a_connection_that_ends_under_a_request_is_noticed_at_once(rig: ModbusRig) -> None:
+    """Not after two timeouts: the neighbours on the line wait as well, and a new connection may work."""
+    driver = build(rig, ("holding", 1), timeout_s=20)
+    await driver.connect()
+    rig.delay_s, rig.delays_max = 60.0, 1
+    begin_ns = time_ns()
+    reading = asyncio.create_task(driver.read())
+    while not rig.requests:
+        await asyncio.sleep(0.01)
+    await rig.stop()
+    with pytest.raises(NotConnected, match=rf"{HOST}:{rig.port} closed the connection"):
+        await reading
+    assert time_ns() - begin_ns < 10_000_000_000
     await driver.close()

@@ -8,7 +8,7 @@ from time import monotonic, time_ns
 import msgspec
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient, AsyncModbusTlsClient
 from pymodbus.client.base import ModbusBaseClient
-from pymodbus.exceptions import ModbusException
+from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
@@ -63,6 +63,14 @@ class _Inputs(_Octets):
     function_code = 4
 
 
+def _end_waiting(client: ModbusBaseClient, is_connected: bool) -> None:
+    """Tell whoever waits for an answer that the connection is gone: pymodbus would wait its timeouts out."""
+    waiting = client.ctx.response_future
+    if not is_connected and not waiting.done():
+        waiting.set_exception(ConnectionException("closed by the other side"))
+        waiting.exception()  # nobody may be waiting: that is no error then
+
+
 class ModbusConnection:
     """One connection, on which one request at a time may be under way. Nothing here writes to a machine."""
 
@@ -85,6 +93,7 @@ class ModbusConnection:
         silence("pymodbus")
         client = self._make_client(timeout_s)
         client.set_max_no_responses(MISSES_BEFORE_PYMODBUS_CLOSES)
+        client.ctx.trace_connect = partial(_end_waiting, client)
         for answer in (_Coils, _Discretes, _Holdings, _Inputs):
             client.register(answer)
         try:
