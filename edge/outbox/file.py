@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 import uuid
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO
 
@@ -34,6 +34,7 @@ CREATE TABLE batches (
     checksum INTEGER NOT NULL,
     payload BLOB NOT NULL  -- last, so that sums over the other columns never read it
 ) STRICT;
+CREATE TABLE reached (machine TEXT PRIMARY KEY, reached_ns INTEGER NOT NULL) STRICT;
 CREATE TABLE dropped (
     first INTEGER PRIMARY KEY, last INTEGER NOT NULL, value_count INTEGER NOT NULL, reason TEXT NOT NULL
 ) STRICT;
@@ -111,11 +112,14 @@ def open_file(path: Path, gateway: str, bytes_max: int) -> tuple[sqlite3.Connect
     """
     try:
         reason = _find_fault(path)
+        reached: list[tuple[str, int]] = []
         if reason is not None:
+            reached = _salvage_reached(path)
             _set_aside(path, reason)
         connection = _connect(path, bytes_max)
         if _is_empty(connection):
             _create(connection, gateway)
+            connection.executemany("INSERT INTO reached VALUES (?, ?)", reached)
         identity = Identity(*connection.execute("SELECT gateway, epoch FROM identity").fetchone())
         if identity.gateway == gateway:
             return connection, identity
@@ -200,6 +204,13 @@ def _find_fault(path: Path) -> str | None:
     finally:
         connection.close()
     return None if found == 1 else "it has no identity"
+
+
+def _salvage_reached(path: Path) -> list[tuple[str, int]]:
+    """Return what a damaged file says of up to when machines are acquired: there the next gap begins."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+        return connection.execute("SELECT machine, reached_ns FROM reached").fetchall()
+    return []
 
 
 def _is_full(error: sqlite3.Error | OSError) -> bool:

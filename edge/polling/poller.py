@@ -185,6 +185,8 @@ class Poller:
         counted.values_total += sum(len(frame.timestamps) * len(frame.values) for frame in frames)
         counted.repeats_total = self._timeline.repeats_total
         counted.clamped_total = self._timeline.clamped_total
+        counted.gaps_total = self._collector.gaps.gaps_total.get(self._path, 0)
+        counted.history_values_total = self._filler.values_total
         if self._filter is not None:
             counted.suppressed_total = self._filter.suppressed_total
             counted.implausible_total = self._filter.implausible_total

@@ -27,6 +27,8 @@ class MachineCounters(msgspec.Struct):
     clamped_total: int = 0
     suppressed_total: int = 0
     implausible_total: int = 0
+    gaps_total: int = 0
+    history_values_total: int = 0
 
 
 class Vitals(msgspec.Struct, frozen=True):
@@ -177,6 +179,8 @@ def _list_of_machines(vitals: Vitals) -> list[Metric]:
         "clamped_total": "Values moved to just after an earlier one with a later timestamp",
         "suppressed_total": "Values not reported for differing less than their deadband",
         "implausible_total": "Values outside what their tag can be",
+        "gaps_total": "Records of what was not acquired; a gap that grows or is filled is recorded again",
+        "history_values_total": "Values that the machine's history gave back",
     }
     return [
         Metric(

@@ -24,7 +24,7 @@ WELL = Vitals(
         MachineStatus(PUMP, "connected", 1, bad_tags={"flow": 0x80340000}, missed_cycles_total=7),
         MachineStatus(FAN, "lost", 2, reason="10.0.0.9:502 does not answer"),
     ],
-    counters={PUMP: MachineCounters(reads_total=5, values_total=10), FAN: MachineCounters(losses_total=3)},
+    counters={PUMP: MachineCounters(reads_total=5, values_total=10, gaps_total=4), FAN: MachineCounters(losses_total=3)},
     values_pending=4,
     values_dropped_total=2,
     totals=OutboxTotals("e", 40, 900, [(1, 3)], 60, 5_000, [DroppedRange(4, 5, 33, "the outbox was full")]),
@@ -58,6 +58,7 @@ def test_prometheus_reads_the_metrics() -> None:
     assert found["forewarn_machine_connected"] == {(PUMP,): 1, (FAN,): 0}
     assert found["forewarn_machine_reads_total"] == {(PUMP,): 5, (FAN,): 0}
     assert found["forewarn_machine_losses_total"] == {(PUMP,): 0, (FAN,): 3}
+    assert found["forewarn_machine_gaps_total"] == {(PUMP,): 4, (FAN,): 0}
     assert found["forewarn_machine_missed_cycles_total"] == {(PUMP,): 7, (FAN,): 0}
     assert found["forewarn_machine_bad_tags"] == {(PUMP,): 1, (FAN,): 0}
     assert found["forewarn_outbox_waiting_bytes"] == {(): 5_000}
