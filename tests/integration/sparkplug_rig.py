@@ -40,7 +40,7 @@ class Heard(msgspec.Struct, frozen=True):
 class SparkplugHost:
     """Subscribes to the whole namespace; says that it is online or not when told to."""
 
-    def __init__(self, broker: BrokerSettings, host_id: str = "scada") -> None:
+    def __init__(self, broker: BrokerSettings, host_id: str = "scada", user: str | None = None) -> None:
         self.heard: list[Heard] = []
         self._broker = broker
         self._state_topic = f"spBv1.0/STATE/{host_id}"
@@ -48,6 +48,8 @@ class SparkplugHost:
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=f"host-{host_id}", protocol=paho.MQTTv5
         )
+        if user is not None:
+            self._client.username_pw_set(user)
         self._client.on_connect = lambda client, *_: client.subscribe("spBv1.0/#", qos=1)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = self._take

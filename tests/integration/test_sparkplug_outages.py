@@ -5,8 +5,12 @@ from pathlib import Path
 from structlog.testing import capture_logs
 
 from edge.agent import Agent
+from edge.outbox.outbox import Outbox
+from edge.settings import EdgeSettings
 from edge.sparkplug.vitals import SparkplugVitals
+from models.telemetry import decode_batch
 from tests.integration.edge_rig import StandInCloud, look_beside, look_into, until
+from tests.integration.sparkplug_gateway import start_gateway
 from tests.integration.sparkplug_rig import (
     FlakyDriver,
     SparkplugHost,
@@ -14,7 +18,7 @@ from tests.integration.sparkplug_rig import (
     make_sparkplug_settings,
     running_gateway,
 )
-from tests.servers import Mosquitto, find_free_port
+from tests.servers import Mosquitto, find_free_port, wait_until
 
 
 def vitals_of(agent: Agent) -> SparkplugVitals:
@@ -175,3 +179,68 @@ async def test_hosts_on_another_broker_do_not_hold_the_cloud_up(tmp_path: Path, 
     lost = [line for line in said if line["event"] == "sparkplug_broker_lost"]
     assert len(lost) == 1
     assert "refused the connection" in lost[0]["reason"]
+
+
+def list_waiting(settings: EdgeSettings) -> set[float]:
+    """Return the numbers in the outbox of a gateway that was killed."""
+    outbox = Outbox(settings.outbox.path, settings.gateway, settings.outbox.bytes_max)
+    outbox.open()
+    try:
+        batches, complete = outbox.read(outbox.totals().waiting, 100_000, 10**9)
+    finally:
+        outbox.close()
+    assert complete
+    return {
+        value
+        for batch in batches
+        for frame in decode_batch(batch.payload).frames
+        for value in frame.values["count"]
+        if value is not None
+    }
+
+
+def test_with_the_brokers_custody_a_killed_gateway_loses_nothing_it_had_committed(
+    tmp_path: Path, mosquitto: Mosquitto
+) -> None:
+    """kill -9 while the host is online: what was in the outbox comes, some of it twice, all of it once."""
+    host = SparkplugHost(mosquitto.settings)
+    host.start()
+    host.say_online(True)
+    section = {"primary_host": "scada", "custody": "broker", "settle_s": 0.3}
+    settings = make_sparkplug_settings(tmp_path, mosquitto.settings, **section)
+    gateway = start_gateway(tmp_path, mosquitto.port, **section)
+    wait_until(lambda: len(host.counts) > 100, "values came")
+    gateway.kill()
+    gateway.wait(10)
+    committed = list_waiting(settings) | host.counts
+    gateway = start_gateway(tmp_path, mosquitto.port, 1_000_000, **section)
+    try:
+        wait_until(lambda: max(host.counts) > 1_000_050 and committed <= host.counts, "all of it came")
+    finally:
+        gateway.kill()
+        gateway.wait(10)
+    host.stop()
+    assert committed == set(range(1, int(max(committed)) + 1))
+    assert host.bdseqs == [0, 1]
+
+
+async def test_a_broker_with_an_access_list_lets_a_gateway_speak_under_its_own_name(tmp_path: Path) -> None:
+    """The lines that configs/mosquitto/acl shows: births, values, the will, commands and STATE pass."""
+    shown = (Path(__file__).parents[2] / "configs" / "mosquitto" / "acl").read_text()
+    own = [line.removeprefix("# ") for line in shown.splitlines() if "spBv1.0" in line]
+    everything = ["user scada", "topic readwrite spBv1.0/#"]
+    (tmp_path / "acl").write_text("\n".join([*own, *everything]) + "\n")
+    broker = Mosquitto(tmp_path, f"acl_file {tmp_path / 'acl'}")
+    broker.start()
+    host = SparkplugHost(broker.settings, user="scada")
+    host.start()
+    host.say_online(True)
+    mqtt = broker.settings.model_copy(update={"username": "pi-01"})
+    section = {"primary_host": "scada", "custody": "broker"}
+    async with running_gateway(make_sparkplug_settings(tmp_path, mqtt, **section), FlakyDriver()):
+        await until(lambda: "DDATA" in host.kinds, "values came")
+        host.ask_rebirth()
+        await until(lambda: len(host.of("NBIRTH")) == 2, "the command came")
+    await until(lambda: host.kinds.count("NDEATH") == 2, "the end")
+    host.stop()
+    broker.stop()

@@ -1,14 +1,13 @@
 """A gateway as Sparkplug edge node on a real Mosquitto: births, wills, rebirths, deaths."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from edge.sparkplug.payload import BOOLEAN, INT64
 from tests.integration.edge_rig import StandInCloud, until
+from tests.integration.sparkplug_gateway import start_gateway
 from tests.integration.sparkplug_rig import (
     DEVICE,
     FlakyDriver,
@@ -19,8 +18,6 @@ from tests.integration.sparkplug_rig import (
 )
 from tests.servers import Mosquitto, find_peer, wait_until
 from tests.unit.sparkplug_rig import ask_npm
-
-ROOT = Path(__file__).parent.parent.parent
 
 
 async def test_tck_id_payloads_dbirth_order_on_a_broker(tmp_path: Path, mosquitto: Mosquitto) -> None:
@@ -69,12 +66,8 @@ def test_tck_id_message_flow_edge_node_birth_publish_will_message(
     """Killed (-9), the broker says NDEATH with the birth's bdSeq at QoS 1; the next birth has one more."""
     host = SparkplugHost(mosquitto.settings)
     host.start()
-    command = [
-        *(sys.executable, "-m", "tests.integration.sparkplug_gateway"),
-        *(str(tmp_path), str(mosquitto.port)),
-    ]
     for lives in (1, 2):
-        gateway = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        gateway = start_gateway(tmp_path, mosquitto.port)
         try:
             wait_until(lambda lives=lives: len(host.of("NBIRTH")) == lives, "the node was born")
         finally:
