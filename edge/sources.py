@@ -24,7 +24,7 @@ def build_sources(machines: Iterable[MachineSettings]) -> list[MachineSource]:
 
 
 def find_pace(machine: MachineSettings) -> Pace:
-    """Return how news of the machine come: by subscription, those of slow tags come behind those of fast ones.
+    """Return how news of the machine come: by subscription, those of slow tags lag behind those of fast ones.
 
     What a poll brings is complete when it comes.
     """
