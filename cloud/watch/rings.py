@@ -27,6 +27,7 @@ class GridRing:
         self._values: Matrix = np.full((self._rows, len(tags)), np.nan)
         self._bad: NDArray[np.uint32] = np.zeros((self._rows, len(tags)), dtype=np.uint32)
         self._stamps: NDArray[np.int64] = np.full((self._rows, len(tags)), NEVER_NS, dtype=np.int64)
+        self._quiet: NDArray[np.int64] = np.zeros(len(tags), dtype=np.int64)
         self.too_old_total = 0
         """Values that came after their row had left the ring."""
 
@@ -43,6 +44,8 @@ class GridRing:
         places = rows - self._first
         inside = places >= 0
         self.too_old_total += len(tags) * int(len(places) - inside.sum())
+        if frame.repeats:
+            self._note_quiet(frame, places)
         samples, codes = read_samples(frame, tags)
         newer = stamps[:, None] >= self._stamps[np.maximum(places, 0)[:, None], columns]
         # Row by row, so that of two samples of one row and tag numpy keeps the later.
@@ -60,11 +63,26 @@ class GridRing:
         if stop > self._rows:
             self._make_room(last_row, last_row)
             return self.read(last_row, rows)
-        grid = GridRows(self._first + start, self._values[start:stop].copy(), self._bad[start:stop].copy())
+        quiet = self._quiet.copy() if self._quiet.any() else None
+        grid = GridRows(
+            self._first + start, self._values[start:stop].copy(), self._bad[start:stop].copy(), quiet
+        )
         silent, latest = self._find_latest(start, grid.spoken[0])
         grid.values[0, silent] = self._values[latest, silent]
         grid.bad[0, silent] = self._bad[latest, silent]
         return grid
+
+    def _note_quiet(self, frame: Frame, places: NDArray[np.int64]) -> None:
+        """Remember how long nothing was said before a heartbeat's repeat: so long a tag may seem still."""
+        for tag, rows in frame.repeats.items():
+            column = self._columns.get(tag)
+            if column is None:
+                continue
+            for row in rows:
+                spoken = np.flatnonzero(self._stamps[: max(places[row], 0), column] != NEVER_NS)
+                before = max(spoken[-1] if len(spoken) else -1, places[row - 1] if row else -1)
+                if before >= 0:
+                    self._quiet[column] = max(self._quiet[column], places[row] - before)
 
     def _find_latest(self, row: int, spoken: Mask) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the tags that are not `spoken` in row `row` but were before, and where they last were.

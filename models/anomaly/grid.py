@@ -18,12 +18,14 @@ class GridRows(msgspec.Struct, frozen=True):
     """Consecutive rows of a grid; row i covers the nanoseconds (first + i) * grid .. + grid - 1.
 
     `values` (rows, tags) is the last good sample in the row's span, NaN without one. `bad` (rows, tags) is
-    the status code where the last sample was bad, else 0.
+    the status code where the last sample was bad, else 0. `quiet` (tags,): for how many rows the gateway said
+    nothing of a tag because it changed too little (a deadband); None where no tag has one.
     """
 
     first: int
     values: Matrix
     bad: NDArray[np.uint32]
+    quiet: NDArray[np.int64] | None = None
 
     @property
     def spoken(self) -> Mask:

@@ -38,6 +38,10 @@ class TagHealth(msgspec.Struct, frozen=True):
         longest = np.maximum(STILL_FACTOR * self.still_rows, self.still_rows + STILL_MARGIN_ROWS)
         return np.where(self.still_rows >= NEVER, NEVER, longest)
 
+    def allow(self, quiet: NDArray[np.int64] | None) -> "TagHealth":
+        """Return the habits of tags that a deadband may keep quiet for so many rows (tags,)."""
+        return self if quiet is None else TagHealth(np.maximum(self.still_rows, quiet))
+
     @property
     def reach_rows(self) -> int:
         """Rows to look back over so as to see every fault."""
@@ -70,6 +74,7 @@ def check_tags(grid: GridRows, health: TagHealth, grid_s: float) -> Checkup:
     A value that has stood still for longer than ever while learning is left out at once, so that a stuck
     sensor cannot look like a strange machine; it is called faulty only when it stood still for much longer.
     """
+    health = health.allow(grid.quiet)
     held = hold_last(grid)
     still = np.where(np.isnan(held), 0, count_still_rows(held))
     believed = np.where(still > np.maximum(health.still_rows, 1), np.nan, held)

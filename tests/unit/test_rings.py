@@ -1,12 +1,14 @@
 """The ring of a machine's newest rows: event time decides, whatever order values come in."""
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from cloud.watch.rings import GridRing
-from models.telemetry import Frame, quality
+from models.anomaly.health import TagHealth, check_tags
+from models.telemetry import Frame, Value, quality
 
 TAGS = ["a", "b"]
 STEP_NS = 1_000
@@ -34,6 +36,35 @@ def test_rows_are_the_same_in_whatever_order_samples_come() -> None:
     np.testing.assert_array_equal(mixed.read(49, 40).values, expected.values)
     np.testing.assert_array_equal(expected.values[:, 0], np.arange(1, 80, 2))
     assert expected.first == 10
+
+
+def poll_with_deadband(seconds: int, values_of_a: Callable[[int], float], *, marked: bool) -> GridRing:
+    """Return a ring that heard of `a` once a minute only, and of three lively tags every second."""
+    ring = GridRing(["a", "b", "c", "d"], STEP_NS, 2 * seconds)
+    for second in range(1, seconds + 1):
+        values: dict[str, list[Value]] = {tag: [float(second)] for tag in "bcd"}
+        is_heartbeat = second % 60 == 1
+        if is_heartbeat:
+            values["a"] = [values_of_a(second)]
+        is_repeat = is_heartbeat and second > 1 and marked
+        ring.put(Frame([second * STEP_NS], values, {}, {"a": [0]} if is_repeat else {}))
+    return ring
+
+
+def test_a_tag_under_a_deadband_is_not_stuck_between_its_heartbeats() -> None:
+    """A minute without a word, then a marked repeat: that may be; without the mark it is a stuck sensor."""
+    health = TagHealth(np.array([1, 1, 1, 1]))
+    for marked, faulty in ((True, []), (False, [0])):
+        ring = poll_with_deadband(230, lambda second: 5.0 + second / 1000, marked=marked)
+        checkup = check_tags(ring.read(230, 200), health, 1.0)
+        assert list(checkup.faults) == faulty
+        assert bool(np.isfinite(checkup.values[-1, 0])) is marked
+
+
+def test_a_stuck_sensor_under_a_deadband_is_still_found() -> None:
+    """The very same number at heartbeat after heartbeat is no small change."""
+    ring = poll_with_deadband(600, lambda _: 5.0, marked=True)
+    assert list(check_tags(ring.read(600, 600), TagHealth(np.array([1, 1, 1, 1])), 1.0).faults) == [0]
 
 
 def test_old_rows_leave_and_what_comes_for_them_is_counted() -> None:
