@@ -57,7 +57,7 @@ class IngestSettings(Settings):
     """
 
     receive_max: int = Field(default=200, ge=2, le=10_000)
-    linger_s: float = Field(default=0.1, ge=0.0, le=10.0)
+    linger_s: float = Field(default=0.2, ge=0.0, le=10.0)
     write_bytes_max: int = Field(default=4_000_000, ge=10_000, le=100_000_000)
     inbox_bytes_max: int = Field(default=64_000_000, ge=1_000_000, le=1_000_000_000)
     session_expiry_s: int = Field(default=60, ge=0, le=86_400)

@@ -88,9 +88,27 @@ def test_into_the_embedded_store(mosquitto: Mosquitto, tmp_path: Path) -> None:
 
 
 def test_into_databases(mosquitto: Mosquitto, tmp_path: Path) -> None:
-    """The same into VictoriaMetrics, and into InfluxDB 1.6 behind the tests' front (which is Python, too)."""
-    load = Load(machines=200, tags=10, rows=10)
+    """The same into InfluxDB 1.6 by its own API and behind a front of version 2, and into VictoriaMetrics."""
     print_head("the same into databases on the same two cores, whose own CPU is not counted")
+    server = InfluxServer(tmp_path)
+    try:
+        for rows in (10, 100):
+            load, bucket = Load(machines=200, tags=10, rows=rows), f"direct-{rows}"
+            settings = server.native_settings(bucket)
+            settings.set_up()
+            folder = tmp_path / bucket
+            folder.mkdir()
+            floods = flood(Line(folder, mosquitto, make_store(settings.address, bucket=bucket)), load)
+            assert count_stored(settings.build_reader(), load) == verify(folder)["values_produced"]
+            print_row(f"InfluxDB, {10 * rows} a message", floods)
+        load = Load(machines=200, tags=10, rows=10)
+        reader = server.make_settings("forewarn").build_reader()
+        token = f"{{file: {tmp_path / 'token-secret'}}}"
+        floods = flood(Line(tmp_path, mosquitto, make_store(server.front.url, token)), load)
+        assert count_stored(reader, load) == verify(tmp_path)["values_produced"]
+        print_row("behind a front of 2.0", floods)
+    finally:
+        server.close()
     metrics, folder = VictoriaMetrics(tmp_path), tmp_path / "victoria"
     folder.mkdir()
     metrics.start()
@@ -100,20 +118,11 @@ def test_into_databases(mosquitto: Mosquitto, tmp_path: Path) -> None:
     finally:
         metrics.stop()
     print_row("VictoriaMetrics", floods)
-    server = InfluxServer(tmp_path)
-    reader = server.make_settings("forewarn").build_reader()
-    token = f"{{file: {tmp_path / 'token-secret'}}}"
-    try:
-        floods = flood(Line(tmp_path, mosquitto, make_store(server.front.url, token)), load)
-        assert count_stored(reader, load) == verify(tmp_path)["values_produced"]
-    finally:
-        server.close()
-    print_row("InfluxDB 1.6", floods)
 
 
-def make_store(url: str, token: str = "null") -> str:
+def make_store(url: str, token: str = "null", bucket: str = "forewarn") -> str:
     """Return the section of cloud.yaml."""
-    return f"{{kind: influxdb, url: '{url}', org: plant, bucket: forewarn, token: {token}}}"
+    return f"{{kind: influxdb, url: '{url}', org: plant, bucket: {bucket}, token: {token}}}"
 
 
 def cost_us(side: Callable[[], object], values: int) -> float:
