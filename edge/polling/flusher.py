@@ -19,6 +19,8 @@ SAY_AGAIN_S = 60.0
 HANG_S = 60.0
 """A flush that takes longer than this hangs; a slow SD card is busy for seconds, not for a minute."""
 RATE_MEMORY_S = 60.0
+PACE = 0.9
+"""Flushes are at least this part of flush_s apart, so that a machine read every flush_s finds us waiting."""
 SETTLE_S = 0.02
 """Machines that are read at the same time answer within so long: one flush takes them all."""
 
@@ -89,7 +91,7 @@ class Flusher:
         while True:
             # A disk that refuses is a turn all the same: a restart would only lose what memory keeps.
             self._progress.promise(DISK, loop.time(), 2 * self._flush_s + HANG_S)
-            due = max(due + self._flush_s, loop.time())
+            due = max(due + PACE * self._flush_s, loop.time())
             await _wait(self._collector.crowded, due)
             if not self._collector.values_pending:
                 # What comes next has waited for nothing yet: it goes at once, and the pace begins there.

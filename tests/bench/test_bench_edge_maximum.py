@@ -53,7 +53,7 @@ class CountingCloud:
 
 def test_one_gateway_and_one_server(mosquitto: Mosquitto, tmp_path: Path) -> None:
     """Polls as fast as the server answers: prints values/s, and which of the two has no time left."""
-    machine = OpcuaMachine(tmp_path, NODES)
+    machine = OpcuaMachine(tmp_path, NODES, "each")
     machine.start()
     cloud = CountingCloud(mosquitto.settings)
     entry = opcua_machine(machine.url, NODES)

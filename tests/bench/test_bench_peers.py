@@ -81,16 +81,22 @@ def test_modbus(mosquitto: Mosquitto, listener: Listener, tmp_path: Path) -> Non
 
 def test_opcua(mosquitto: Mosquitto, listener: Listener, tmp_path: Path) -> None:
     """1,000 nodes polled at 1 s, against ThingsBoard's gateway and asyncua's bulk read."""
-    machine, port = OpcuaMachine(tmp_path, TAGS), mosquitto.port
-    machine.start()
+    port = mosquitto.port
+    together, each = [OpcuaMachine(tmp_path, TAGS, manner) for manner in ("together", "each")]
+    together.start()
+    each.start()
     try:
-        ours = Forewarn("forewarn", tmp_path, port, opcua_machine(machine.url, TAGS))
-        connector = thingsboard_opcua("thingsboard", machine.url, TAGS)
-        obvious = ObviousOpcua("obvious", tmp_path, port, machine.url, TAGS)
-        findings = compare([ours, ThingsBoard("thingsboard", tmp_path, port, connector), obvious], listener)
+        ours = Forewarn("forewarn", tmp_path, port, opcua_machine(together.url, TAGS))
+        apart = Forewarn("apart", tmp_path, port, opcua_machine(each.url, TAGS))
+        apart.title = "Forewarn, where every value has a source timestamp of its own"
+        connector = thingsboard_opcua("thingsboard", together.url, TAGS)
+        thingsboard = ThingsBoard("thingsboard", tmp_path, port, connector)
+        obvious = ObviousOpcua("obvious", tmp_path, port, together.url, TAGS)
+        findings = compare([ours, apart, thingsboard, obvious], listener)
     finally:
-        machine.stop()
-    table = render_table(findings, f"{TAGS:,} OPC UA nodes of one node-opcua server, polled at 1 s")
+        together.stop()
+        each.stop()
+    table = render_table(findings, f"{TAGS:,} OPC UA nodes of a node-opcua server, polled at 1 s")
     print(f"\n{table}\nfloor: ThingsBoard's CPU per value 12 times ours")
     page.keep("opcua", table)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.agent import Agent, run_until_signal
+from edge.garbage import spare_values
 from edge.settings import EdgeSettings
 from forewarn.logs import set_up_logs
 from models.settings import load_settings
@@ -42,6 +43,7 @@ async def say(agent: Agent) -> None:
 async def run(file: Path) -> None:
     """Run the agent of the settings file until it is told to end; SIGHUP has it read the file again."""
     agent = Agent(load_settings(file, EdgeSettings), settings_file=file)
+    spare_values()  # as `forewarn edge run` does
     saying = asyncio.create_task(say(agent))
     await run_until_signal(agent)
     saying.cancel()

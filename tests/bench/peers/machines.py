@@ -32,15 +32,15 @@ class ModbusMachine(Server):
 
 
 class OpcuaMachine:
-    """`opcua_server.js`, with `count` variables."""
+    """`opcua_server.js` with `count` variables, renewed "together" or "each" at its read."""
 
-    def __init__(self, folder: Path, count: int) -> None:
+    def __init__(self, folder: Path, count: int, manner: str = "together") -> None:
         self.port = find_free_port()
         self._folder = folder
         self._log = folder / f"opcua-{self.port}.log"
         packages = find_peer("node-opcua") / "node_modules"
         self._environment = os.environ | {"NODE_PATH": str(packages)}
-        server = [str(HERE / "opcua_server.js"), str(self.port), str(count), str(folder / "pki")]
+        server = [str(HERE / "opcua_server.js"), str(self.port), str(count), str(folder / f"pki-{self.port}"), manner]
         self._command = [find_program("node"), *server]
         self._running: subprocess.Popen[bytes] | None = None
 

@@ -1,10 +1,13 @@
-// An OPC UA server by node-opcua: node opcua_server.js PORT COUNT FOLDER.
-// Below Objects/Plant stand COUNT variables (ns=1;s=t0 ...), doubles whose value and source timestamp are new at every read.
+// An OPC UA server by node-opcua: node opcua_server.js PORT COUNT FOLDER together|each.
+// Below Objects/Plant stand COUNT doubles (ns=1;s=t0 ...). Together: a cycle renews all of them ten times a second, under one
+// source timestamp, as a controller's does. Each: every read computes its value anew, under a timestamp of its own.
 "use strict";
-const { OPCUAServer, OPCUACertificateManager, MessageSecurityMode, SecurityPolicy, Variant, DataType } = require("node-opcua");
+const { OPCUAServer, OPCUACertificateManager, MessageSecurityMode, SecurityPolicy, Variant, DataType, StatusCodes } = require("node-opcua");
+
+const CYCLE_MS = 100;
 
 async function main() {
-  const [port, count, folder] = [Number(process.argv[2]), Number(process.argv[3]), process.argv[4]];
+  const [port, count, folder, manner] = [Number(process.argv[2]), Number(process.argv[3]), process.argv[4], process.argv[5]];
   const server = new OPCUAServer({
     port,
     serverCertificateManager: new OPCUACertificateManager({ rootFolder: folder, automaticallyAcceptUnknownCertificate: true }),
@@ -16,15 +19,26 @@ async function main() {
   await server.initialize();
   const space = server.engine.addressSpace.getOwnNamespace();
   const plant = space.addObject({ organizedBy: server.engine.addressSpace.rootFolder.objects, browseName: "Plant", nodeId: "s=Plant" });
+  const variables = [];
+  const makeValue = (at) => new Variant({ dataType: DataType.Double, value: (Date.now() % 100000) / 10 + at });
   for (let at = 0; at < count; at++) {
-    space.addVariable({
+    const variable = space.addVariable({
       componentOf: plant,
       browseName: `t${at}`,
       nodeId: `s=t${at}`,
       dataType: "Double",
       minimumSamplingInterval: 100,
-      value: { get: () => new Variant({ dataType: DataType.Double, value: (Date.now() % 100000) / 10 + at }) },
+      value: manner === "each" ? { get: () => makeValue(at) } : undefined,
     });
+    variables.push(variable);
+  }
+  const renew = () => {
+    const now = new Date();
+    variables.forEach((variable, at) => variable.setValueFromSource(makeValue(at), StatusCodes.Good, now));
+  };
+  if (manner !== "each") {
+    renew();
+    setInterval(renew, CYCLE_MS);
   }
   await server.start();
   console.log("ready");
