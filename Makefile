@@ -68,7 +68,7 @@ PEER_GATEWAYS := tests/bench/peers
 PEER_GATEWAYS_INSTALLED := $(PEER_GATEWAYS)/.venv/installed
 
 bench-peers: $(INSTALLED) $(PEERS_INSTALLED) $(PEER_GATEWAYS_INSTALLED) ## beside ThingsBoard's gateway and Node-RED: ARGS=--write-peers writes docs/PEERS.md
-	$(BIN)/python -m pytest -m bench -s -q $(PEER_GATEWAYS)/../test_bench_peers.py $(ARGS)
+	$(BIN)/python -m pytest -m bench -s -q tests/bench/test_bench_peers.py $(ARGS)
 
 $(PEER_GATEWAYS_INSTALLED): $(PEER_GATEWAYS)/requirements.txt $(PEER_GATEWAYS)/package.json
 	$(PYTHON) -m venv $(PEER_GATEWAYS)/.venv
