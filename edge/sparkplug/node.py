@@ -140,8 +140,9 @@ class EdgeNode:
             self.session.observe(machine, frames)
             self.forwarding.hold(batch.sequence)
 
-    def take_history(self, batches: list[StoredBatch]) -> None:
-        """Publish what was kept."""
+    def take_history(self, batches: list[StoredBatch], values_max: float = float("inf")) -> int:
+        """Publish what was kept: a batch, and more up to `values_max` values; return how many those are."""
+        values = 0
         by_machine: dict[str, list[StoredBatch]] = {}
         frames: dict[str, list[Frame]] = {}
         for batch in batches:
@@ -149,9 +150,12 @@ class EdgeNode:
             if found is not None:
                 by_machine.setdefault(batch.machine, []).append(batch)
                 frames.setdefault(batch.machine, []).extend(found)
+                values += sum(len(frame.timestamps) * len(frame.values) for frame in found)
+            if values >= values_max:
+                break
         for name, together in by_machine.items():
             if not self.is_live:
-                return
+                break
             machine = MachinePath.parse(name)
             is_present = machine in self._list_present()
             make = partial(
@@ -159,6 +163,7 @@ class EdgeNode:
             )
             self._carry(machine, together, make)
         self.ask()
+        return values
 
     def set_machines(self, machines: Machines, now: float) -> None:
         """Take on other machines or tags: everything is born anew."""

@@ -22,6 +22,9 @@ from models.link import Link, LinkDown, LinkMessage, LinkState
 from models.telemetry import SequenceRanges
 
 TICK_S = 0.25
+PACE_S = 0.25
+"""History goes out in portions of so long; then current values have their turn."""
+VALUE_BYTES_MIN = 8  # in the outbox: nothing is read that would not be sent in this portion
 RETRY_S = 1.0
 STOP_TIMEOUT_S = 3.0
 HEADER_BYTES_MAX = 512
@@ -58,15 +61,17 @@ class SparkplugPublisher:
     """Runs one edge node. `keep` is where batches lie until let go: the outbox, or a hold in memory.
 
     `make_link(on_message, on_state, on_delivered)` makes the link; `on_state` also gets its will's bdSeq.
+    History goes out no faster than `history_values_per_s`: brokers drop what a host is too slow for.
     """
 
-    def __init__(self, node: EdgeNode, keep: Keep, make_link: MakeLink) -> None:
+    def __init__(self, node: EdgeNode, keep: Keep, make_link: MakeLink, history_values_per_s: float) -> None:
         self.node = node
         self.keep = keep
         self.connected = asyncio.Event()
         self.fresh = asyncio.Event()
         """Never set: these hosts are not told a status of Forewarn's."""
         self._make_link = make_link
+        self._history_values_per_s = history_values_per_s
         self._custody: Custody = "cloud" if isinstance(keep, MemoryHold) else "broker"
         self._link: Link | None = None
         self._loop = asyncio.get_running_loop()
@@ -207,6 +212,7 @@ class SparkplugPublisher:
     async def _fetch(self) -> None:
         """Send what waited, as history, behind what is current."""
         forwarding = self.node.forwarding
+        fetch_bytes = min(FETCH_BYTES_MAX, int(PACE_S * self._history_values_per_s) * VALUE_BYTES_MIN)
         while True:
             wanted = forwarding.plan_fetch() if self.node.is_live and forwarding.has_room else []
             if not wanted:
@@ -214,7 +220,7 @@ class SparkplugPublisher:
                 await self._moved.wait()
                 continue
             try:
-                found, complete = await self.keep.read(wanted, FETCH_BATCHES_MAX, FETCH_BYTES_MAX)
+                found, complete = await self.keep.read(wanted, FETCH_BATCHES_MAX, fetch_bytes)
             except OutboxUnavailable as error:
                 self.node.news.tell_keep_failing(str(error), self._loop.time())
                 await asyncio.sleep(RETRY_S)
@@ -222,8 +228,8 @@ class SparkplugPublisher:
             if complete:  # what is not there was let go of, or dropped, meanwhile
                 there = SequenceRanges((batch.sequence, batch.sequence) for batch in found)
                 forwarding.forget(SequenceRanges(wanted).minus(there))
-            self.node.take_history(found)
-            await asyncio.sleep(0)
+            values = self.node.take_history(found, PACE_S * self._history_values_per_s)
+            await asyncio.sleep(values / self._history_values_per_s)
 
     async def _end_link(self, link: Link) -> None:
         """Leave, and have the broker publish the will too: MQTT 5 can say both, and Sparkplug asks for it."""

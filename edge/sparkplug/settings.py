@@ -20,7 +20,7 @@ class SparkplugSettings(Settings):
     Forewarn's cloud answers for the values and hosts get a copy; `broker` where there is no such cloud.
     `metric_names`: in `births` only, values then say an alias, or `always`, for readers that keep no births.
     `hold_bytes_max`: of a copy that waits in memory; `settle_s`: for how long after the broker took a value
-    it may have to be sent again.
+    it may have to be sent again; `history_values_per_s`: brokers drop what a slow host does not take in time.
     """
 
     group: SparkplugId | None = None
@@ -30,6 +30,7 @@ class SparkplugSettings(Settings):
     broker: BrokerSettings | None = None
     metric_names: Literal["births", "always"] = "births"
     hold_bytes_max: int = Field(default=32_000_000, ge=1_000_000, le=4_000_000_000)
+    history_values_per_s: int = Field(default=20_000, ge=100, le=10_000_000)
     settle_s: float = Field(default=30.0, ge=0, le=3600)
 
     @field_validator("group")

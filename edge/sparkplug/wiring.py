@@ -44,6 +44,7 @@ def build_sparkplug(
         EdgeNode(session, forwarding, states, news, host),
         outbox if is_owner else MemoryHold(chosen.hold_bytes_max),
         _plan_link(settings, names),
+        chosen.history_values_per_s,
     )
 
 

@@ -1,5 +1,6 @@
 """Sparkplug while the broker or the primary host is away: what is kept, sent as history, and let go."""
 
+import time
 from pathlib import Path
 
 from structlog.testing import capture_logs
@@ -244,3 +245,26 @@ async def test_a_broker_with_an_access_list_lets_a_gateway_speak_under_its_own_n
     await until(lambda: host.kinds.count("NDEATH") == 2, "the end")
     host.stop()
     broker.stop()
+
+
+async def test_history_goes_out_at_the_pace_that_was_set(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """400 values at 200 a second take more than a second, and current values come meanwhile."""
+    host = SparkplugHost(mosquitto.settings)
+    host.start()
+    settings = make_sparkplug_settings(
+        tmp_path, mosquitto.settings, primary_host="scada", history_values_per_s=200
+    )
+    driver = FlakyDriver(0.005)
+    async with running_gateway(settings, driver) as agent:
+        await until(lambda: vitals_of(agent).broker_connected and driver.count > 400, "values wait")
+        waited = driver.count
+        host.say_online(True)
+        began = time.monotonic()
+        await until(lambda: any(value == 1.0 for value, _ in host.list_counts()), "history begins")
+        live = [historical for value, historical in host.list_counts() if value > waited + 20]
+        await until(lambda: any(value > waited + 20 for value, _ in host.list_counts()), "current ones come")
+        await until(lambda: {float(n) for n in range(1, waited - 50)} <= host.counts, "all history came", 60)
+        took = time.monotonic() - began
+    host.stop()
+    assert not any(live)
+    assert took > 1.0
