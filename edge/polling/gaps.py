@@ -85,6 +85,7 @@ class MachineGaps:
         self._return: _Return | None = None
         self._missed: tuple[int, int, int, int] | None = None
         self._round_first_ns = 0
+        self._admitted_ns = reached_ns
 
     @property
     def is_open(self) -> bool:
@@ -147,8 +148,10 @@ class MachineGaps:
         self._round_first_ns = min([frame.timestamps[0] for frame in frames])
         if self._loss is not None or self._return is not None or self._missed is not None:
             self._end_gaps(frames, now_ns, mono_ns)
-        if newest > self.reached_ns or self.reached_ns > now_ns + AHEAD_NS:
-            self.reached_ns = newest
+        if newest > self._admitted_ns or self._admitted_ns > now_ns + AHEAD_NS:
+            self._admitted_ns = newest
+        # News older than silence seemed to allow: a clock was set, or they took their time.
+        self.reached_ns = newest if newest > self.reached_ns else self._admitted_ns
         self._latency_ns = latency_ns = now_ns - newest
         if self._begins_anew or latency_ns < self._latency_ns_min:
             self._latency_ns_min, self._begins_anew = latency_ns, False

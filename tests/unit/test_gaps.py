@@ -195,6 +195,17 @@ def test_silence_is_no_gap() -> None:
     assert at(book, 9_000, frame(8_999)) == [], "it had nothing to say until then"
 
 
+def test_silence_is_not_trusted_beyond_the_next_news() -> None:
+    """A gateway's clock that is set ahead in a silence does not hide what is lost after it."""
+    book = make_gaps()
+    at(book, 1, frame(1))
+    at(book, 2_000)
+    assert book.reached_ns > NOW + 1_900 * NS_PER_S
+    at(book, 2_001, frame(20))
+    book.lose("connection_lost", "gone", 21 * NS_PER_S)
+    assert spans(at(book, 2_050, frame(60))) == [(20, 60, "connection_lost", [])]
+
+
 def test_an_open_gap_grows_on_record() -> None:
     """What never ends is recorded, too: again and again under the same beginning; the end replaces it."""
     book = make_gaps()
