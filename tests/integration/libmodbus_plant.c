@@ -1,5 +1,6 @@
-/* Many machines by libmodbus: libmodbus_plant PORT MACHINES serves 2000 holding registers, n holding 7919n,
- * on PORT of 127.0.0.1, 127.0.0.2 and so on. Each request is told on the output: machine, microseconds. */
+/* Many machines by libmodbus: libmodbus_plant PORT MACHINES serves 2000 holding registers, of which 2n and
+ * 2n + 1 are the float32 20 + n / 7, on PORT of 127.0.0.1, 127.0.0.2 and so on. Each request is told on the
+ * output: machine, microseconds. */
 #include <modbus.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { REGISTERS = 2000, FACTOR = 7919, MACHINES_MAX = 200, QUEUE_MAX = 8, LAST_READ_FUNCTION = 4 };
+enum { REGISTERS = 2000, MACHINES_MAX = 200, QUEUE_MAX = 8, LAST_READ_FUNCTION = 4 };
 
 static long long read_clock_us(void) {
     struct timespec now;
@@ -22,7 +23,7 @@ int main(int count, char **words) {
     modbus_t *bus = NULL;
     fd_set known, listening;
     if (machines < 1 || machines > MACHINES_MAX || map == NULL) return 64;
-    for (int at = 0; at < REGISTERS; at++) map->tab_registers[at] = (uint16_t)(FACTOR * at);
+    for (int at = 0; at < REGISTERS; at += 2) modbus_set_float_abcd(20 + at / 14.0f, map->tab_registers + at);
     FD_ZERO(&known);
     FD_ZERO(&listening);
     for (int machine = 1; machine <= machines; machine++) {
