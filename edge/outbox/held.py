@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS held_lost (
     first_ns INTEGER NOT NULL, last_ns INTEGER NOT NULL, value_count INTEGER NOT NULL,
     PRIMARY KEY (boot, machine)
 ) STRICT;
+CREATE TABLE IF NOT EXISTS held_since (
+    boot TEXT NOT NULL, machine TEXT NOT NULL, after_ns INTEGER NOT NULL, PRIMARY KEY (boot, machine)
+) STRICT;
 CREATE TABLE IF NOT EXISTS clock (seen_ns INTEGER NOT NULL) STRICT;
 """
 
@@ -47,10 +50,11 @@ class HeldRow(msgspec.Struct, frozen=True):
 
 
 class Unknown(msgspec.Struct, frozen=True):
-    """So many values of a machine whose time nobody can tell any more."""
+    """So many values of a machine whose time nobody can tell any more, only that it is after `after_ns`."""
 
     machine: MachinePath
     count: int
+    after_ns: int
 
 
 class HeldTable:
@@ -75,8 +79,11 @@ class HeldTable:
         `seen_ns` is the latest instant that is known to be over.
         """
         rows = _make_rows(boot, held)
+        reached = self._tables.read_reached()
+        since = [(boot, row[1], reached.get(row[1], seen_ns)) for row in rows]
         with self._tables.transaction():
             self._make_tables()
+            self._connection.executemany("INSERT OR IGNORE INTO held_since VALUES (?, ?, ?)", since)
             self._connection.executemany(
                 "INSERT INTO held (boot, machine, value_count, checksum, payload) VALUES (?, ?, ?, ?, ?)",
                 rows,
@@ -137,15 +144,27 @@ class HeldTable:
         if not self._exists():
             return []
         rows = self._connection.execute(
-            "SELECT machine, sum(value_count) FROM (SELECT machine, value_count FROM held WHERE boot <> ?1 "
-            "UNION ALL SELECT machine, value_count FROM held_lost WHERE boot <> ?1) GROUP BY machine",
+            "SELECT machine, sum(value_count), min(after_ns) FROM "
+            "(SELECT boot, machine, value_count FROM held "
+            "UNION ALL SELECT boot, machine, value_count FROM held_lost) "
+            "LEFT JOIN held_since USING (boot, machine) WHERE boot <> ? GROUP BY machine",
             (boot,),
         )
-        return [Unknown(MachinePath.parse(machine), int(count)) for machine, count in rows]
+        return [Unknown(MachinePath.parse(machine), count, after or 0) for machine, count, after in rows]
+
+    def read_since(self, boot: str) -> dict[str, int]:
+        """Return by machine what was the last instant known when its values of a boot began to wait."""
+        if not self._exists():
+            return {}
+        rows = self._connection.execute("SELECT machine, after_ns FROM held_since WHERE boot = ?", (boot,))
+        return dict(rows.fetchall())
 
     def delete(self, rows: Sequence[HeldRow]) -> None:
         """Take rows out, within the caller's transaction; call `count_anew` or `forget` after its commit."""
         self._connection.executemany("DELETE FROM held WHERE number = ?", [(row.number,) for row in rows])
+        self._connection.execute(
+            "DELETE FROM held_since WHERE (boot, machine) NOT IN (SELECT boot, machine FROM held)"
+        )
 
     def delete_lost(self, boot: str) -> None:
         """Take the losses of a boot out, within the caller's transaction."""
@@ -153,8 +172,8 @@ class HeldTable:
 
     def delete_foreign(self, boot: str) -> None:
         """Take what is of other boots out, within the caller's transaction; call `count_anew` after it."""
-        for table in ("held", "held_lost"):
-            self._connection.execute(f"DELETE FROM {table} WHERE boot <> ?", (boot,))  # noqa: S608  # two names of ours
+        for table in ("held", "held_lost", "held_since"):
+            self._connection.execute(f"DELETE FROM {table} WHERE boot <> ?", (boot,))  # noqa: S608  # names of ours
 
     def forget(self, rows: Sequence[HeldRow]) -> None:
         """Count these no more."""

@@ -30,10 +30,12 @@ def settle_held(outbox: Outbox, boot: str, offset_ns: int, now_ns: int) -> Settl
     `offset_ns`: what the wall clock, which is right, shows more than the steady one. Raises as `Outbox.put`.
     """
     rows = outbox.held.read(boot)
-    return _restamp(outbox, rows, offset_ns, now_ns) if rows else _record(outbox, boot, offset_ns, now_ns)
+    if rows:
+        return _restamp(outbox, boot, rows, offset_ns, now_ns)
+    return _record(outbox, boot, offset_ns, now_ns)
 
 
-def _restamp(outbox: Outbox, rows: Sequence[HeldRow], offset_ns: int, now_ns: int) -> Settled:
+def _restamp(outbox: Outbox, boot: str, rows: Sequence[HeldRow], offset_ns: int, now_ns: int) -> Settled:
     """Give rows of this boot their true time; a row that the disk has damaged leaves a gap."""
     held = outbox.held
     found: dict[MachinePath, list[Frame]] = {}
@@ -43,7 +45,8 @@ def _restamp(outbox: Outbox, rows: Sequence[HeldRow], offset_ns: int, now_ns: in
             found.setdefault(row.machine, []).extend(shift(frame, offset_ns) for frame in row.frames)
         else:
             damaged[row.machine] += row.count
-    unknown = [Unknown(machine, count) for machine, count in damaged.items()]
+    since = held.read_since(boot) if damaged else {}
+    unknown = [Unknown(machine, count, since.get(str(machine), 0)) for machine, count in damaged.items()]
     gaps = _list_unknown(outbox, unknown, now_ns)
     put = outbox.put(list(found.items()), now_ns, coverage=Coverage(gaps), also=lambda: held.delete(rows))
     held.forget(rows)
@@ -76,16 +79,14 @@ def _make_gap(lost: Lost, offset_ns: int) -> Gap:
 def _list_unknown(
     outbox: Outbox, unknown: Sequence[Unknown], now_ns: int
 ) -> list[tuple[MachinePath, list[Gap]]]:
-    """Return a gap per machine, from the last instant known before the clock was wrong until now."""
-    if not unknown:
-        return []
-    seen_ns, reached = max(BUILT_NS, outbox.held.read_seen_ns()), outbox.read_reached()
+    """Return a gap per machine, from the last instant known before its values began to wait until now."""
+    seen_ns = outbox.held.read_seen_ns()
     return [
         (
             one.machine,
             [
                 Gap(
-                    min(reached.get(str(one.machine), seen_ns), now_ns - 1),
+                    min(max(BUILT_NS, one.after_ns or seen_ns), now_ns - 2),
                     now_ns,
                     "clock_unknown",
                     values=one.count,

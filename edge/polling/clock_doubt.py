@@ -11,6 +11,8 @@ SLACK_S = 300
 """The clock may be behind what it showed before by this much: time services set clocks back a little."""
 AHEAD_S = 86_400
 """A clock that jumps ahead by more, and that nobody synchronises, was not set but broken."""
+STEP_S = 1
+"""A clock that is only slewed moves by far less from one look to the next."""
 PATIENCE_S = 600
 """So long values wait for a clock that only may be wrong: maybe it is now that it is right."""
 FIRST_SYNC_S = 120.0
@@ -41,6 +43,10 @@ class ClockJudge:
         """When the last doubt ended, by the steady clock."""
         self.doubted_floor_ns = floor_ns
         """What the clock had to show at least while it was in doubt last."""
+        self.steps_total = 0
+        """How often a clock that was believed all along was set."""
+        self.step_ns = 0
+        """By how much it was set the last time."""
         self.moved_ns = 0
         """By how much the clock moved when the last doubt ended."""
         self.is_believed_unproven = False
@@ -66,12 +72,19 @@ class ClockJudge:
         if self.doubt:
             self._doubted_offset_ns = offset_ns
         else:
+            if not before and self._offset_ns is not None:
+                self._note_step(offset_ns - self._offset_ns)
             self._offset_ns = offset_ns
             self.floor_ns = max(self.floor_ns, now_ns - SLACK_S * NS_PER_S)
             if before:
                 self.settled_ns, self.doubted_floor_ns = boot_ns, floor_ns
                 self.moved_ns = offset_ns - self._doubted_offset_ns
         return not self.doubt
+
+    def _note_step(self, by_ns: int) -> None:
+        if abs(by_ns) >= STEP_S * NS_PER_S:
+            self.steps_total += 1
+            self.step_ns = by_ns
 
     def estimate_ns(self, now_ns: int, boot_ns: int) -> int:
         """Return what time it likely is: by the offset last believed where the clock has jumped ahead."""

@@ -6,7 +6,7 @@ import structlog
 
 from edge.outbox.held import Unknown
 from edge.polling.clock import CLOCK_MEND
-from edge.polling.clock_doubt import AHEAD_S, NS_PER_S, PATIENCE_S, ClockJudge, Doubt
+from edge.polling.clock_doubt import AHEAD_S, NS_PER_S, PATIENCE_S, SLACK_S, ClockJudge, Doubt
 from edge.polling.clock_keeper import ClockKeeper
 from models.words import say_duration, say_instant
 
@@ -20,6 +20,7 @@ class ClockNews:
         self._doubt_said: Doubt = ""
         self._restamped_said = 0
         self._dropped_said = 0
+        self._steps_said = 0
 
     def tell(self, keeper: ClockKeeper, dropped_total: int = 0) -> None:
         """Say what is new; `dropped_total` counts those that had to go from the disk."""
@@ -28,6 +29,9 @@ class ClockNews:
             self._tell_doubt(judge)
         elif self._doubt_said and not judge.doubt:
             self._tell_set(keeper)
+        if judge.steps_total > self._steps_said:
+            self._steps_said = judge.steps_total
+            self._tell_step(judge.step_ns)
         dropped_total += keeper.values_dropped_total
         if dropped_total > self._dropped_said and not judge.doubt:
             log.error(
@@ -72,6 +76,16 @@ class ClockNews:
                 keeping="they are in the outbox by the time since the computer's start",
                 mend="start the gateway again before the computer is switched off, and set the clock",
             )
+
+    def _tell_step(self, by_ns: int) -> None:
+        by, back = say_duration(abs(by_ns) / 1e9), by_ns < 0
+        after = f"up to {say_duration(SLACK_S)} back, values come just after the last one, in their order"
+        log.warning(
+            "clock_stepped",
+            by=f"-{by}" if back else by,
+            reason="the clock of this computer was set",
+            keeping=after if back else "what was read before carries the time of then",
+        )
 
     def _tell_doubt(self, judge: ClockJudge) -> None:
         reasons: dict[Doubt, str] = {

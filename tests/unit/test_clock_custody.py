@@ -12,7 +12,7 @@ from edge.outbox.file import OutboxUnavailable
 from edge.outbox.held import HeldTable
 from edge.outbox.outbox import Outbox
 from edge.outbox.pages import find_batches
-from edge.outbox.stored import Put
+from edge.outbox.stored import Coverage, Put
 from edge.outbox.thread import OutboxThread
 from edge.polling.clock import read_boot_id, read_clocks
 from edge.polling.clock_custody import ClockCustody
@@ -134,6 +134,33 @@ def test_after_a_power_cut_the_time_is_unknown_and_a_gap_says_so(tmp_path: Path)
     again = Gateway(path, "boot-2").at(TRUE + SECOND, 21 * SECOND)
     again.run()
     assert again.puts == []
+
+
+def test_the_gap_begins_where_the_machine_was_last_acquired(tmp_path: Path) -> None:
+    """Not at the program's last sign of life, and not at what was acquired since, in the next boot."""
+    path = tmp_path / "outbox.sqlite"
+    Gateway(path).at(TRUE - 1_000 * SECOND, 50 * SECOND).run()
+    acquired_ns, since_ns = TRUE - 5_000 * SECOND, TRUE - SECOND
+
+    def note(reached_ns: int) -> None:
+        outbox = Outbox(path, "pi-01", 10_000_000)
+        outbox.open()
+        outbox.put([], TRUE, coverage=Coverage(reached={str(PUMP): reached_ns}))
+        outbox.close()
+
+    note(acquired_ns)
+    cut = Gateway(path).at(7 * SECOND, 5 * SECOND)
+    cut.read(1)
+    cut.read(2, FAN)
+    cut.run()
+    note(since_ns)
+    back = Gateway(path, "boot-2").at(TRUE, 20 * SECOND)
+    back.run()
+    gaps = {gap.first: gap.values for batch in back.batches for gap in batch.gaps}
+    assert set(gaps) == {acquired_ns, BUILT_NS}
+    held = sqlite3.connect(path)
+    assert held.execute("SELECT count(*) FROM held_since").fetchone() == (0,)
+    held.close()
 
 
 def test_what_does_not_fit_is_a_gap_of_its_own_time(tmp_path: Path) -> None:

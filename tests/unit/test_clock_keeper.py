@@ -112,6 +112,19 @@ def test_a_clock_set_back_for_hours_waits_and_one_set_back_a_little_does_not() -
     assert times(keeper.release(TRUE + 2 * SECOND, 2 * SECOND)) == [TRUE + SECOND]
 
 
+def test_a_clock_that_is_set_is_said_once_and_one_that_drifts_is_not() -> None:
+    """Each step, with its size and direction; slewing by milliseconds is nothing to tell."""
+    keeper, news = ClockKeeper(), ClockNews()
+    with capture_logs() as said:
+        for second, by_s in enumerate((0.0, 0.01, 0.02, -3.0, -3.0, 7.0, 7.0)):
+            keeper.judge.look(TRUE + second * SECOND + round(by_s * SECOND), second * SECOND)
+            news.tell(keeper)
+    assert [(line["event"], line["by"]) for line in said] == [
+        ("clock_stepped", "-3.02 s"),
+        ("clock_stepped", "10 s"),
+    ]
+
+
 def test_what_a_time_server_says_is_believed_at_once() -> None:
     """Back by an hour, ahead by years, behind the outbox: not in doubt where the clock is synchronised."""
     answers: list[bool | None] = [True]
