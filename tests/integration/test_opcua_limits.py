@@ -165,6 +165,28 @@ async def test_history_of_a_server_is_read_between_two_instants(own_rig: OpcuaRi
     assert take_rows(frames, "b") == {}
 
 
+async def test_the_library_follows_subscriptions_too(rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the short way switched off every change comes by asyncua's own publish loop and objects."""
+    monkeypatch.setattr(inside, "_IS_SHORT", False)
+    await rig.add({"a": 0.0, "text": "twelve"})
+    driver = build(rig, {"a": "a", "text": "text"})
+    await driver.connect()
+    start = datetime(2026, 11, 23, 3, tzinfo=UTC)
+    for step in range(1, 31):
+        await rig.write("a", float(step), source=start + timedelta(seconds=step))
+    told: dict[int, tuple[Any, int]] = {}
+    async with asyncio.timeout(15):
+        while len(told) < 30:
+            told |= {
+                stamp: row
+                for stamp, row in take_rows(await driver.read(), "a").items()
+                if stamp < 1_795_402_831_000_000_000
+            }
+    assert [value for _, (value, _) in sorted(told.items())] == [float(step) for step in range(1, 31)]
+    assert driver.take_gaps() == []
+    await driver.close()
+
+
 async def test_the_decoder_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """For a diagnosis by an environment variable; by itself where asyncua's inside is another."""
     assert inside.choose_decoder()

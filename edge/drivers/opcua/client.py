@@ -122,36 +122,42 @@ class OpcuaSession:
         self, items: Sequence[Item], service: Callable[[UaClient, list[Item]], Awaitable[list[Answer]]]
     ) -> list[Answer]:
         """Return the service's answer to each item, asked for in as few calls as the server allows."""
+        answers: list[Answer] = []
         async with self.failing_as_not_connected():
-            return await self._call_in_parts(items, service)
+            while len(answers) < len(items):
+                part = list(items[len(answers) : len(answers) + self.nodes_per_call])
+                try:
+                    replies = await service(self._client.uaclient, part)
+                except _TOO_MUCH as refusal:
+                    self._ask_for_less(len(part), refusal)
+                    continue
+                answers += _check_count(part, replies)
+        return answers
 
     async def try_call(
         self, items: Sequence[Item], service: Callable[[UaClient, list[Item]], Awaitable[list[Answer]]]
     ) -> list[Answer] | str:
-        """Return the answers, or why the server gives none: a refusal that leaves the session as it is."""
+        """Return the answers of an optional service, or why there are none; the session stays as it is.
+
+        What such a service refuses as too much is no measure for others: it is halved for this call alone.
+        """
+        answers: list[Answer] = []
+        size = max(1, min(len(items), self.nodes_per_call))
         try:
-            return await self._call_in_parts(items, service)
+            while len(answers) < len(items):
+                part = list(items[len(answers) : len(answers) + size])
+                try:
+                    answers += _check_count(part, await service(self._client.uaclient, part))
+                except _TOO_MUCH:
+                    if size == 1:
+                        raise
+                    size //= 2
         except (TimeoutError, UaStatusCodeError) as refusal:
             self.check_open()
             return explain_failure(self._settings.url, refusal)
         except FAILURES as error:
             await self.close()
             raise NotConnected(explain_failure(self._settings.url, error)) from error
-
-    async def _call_in_parts(
-        self, items: Sequence[Item], service: Callable[[UaClient, list[Item]], Awaitable[list[Answer]]]
-    ) -> list[Answer]:
-        answers: list[Answer] = []
-        while len(answers) < len(items):
-            part = list(items[len(answers) : len(answers) + self.nodes_per_call])
-            try:
-                replies = await service(self._client.uaclient, part)
-            except _TOO_MUCH as refusal:
-                self._ask_for_less(len(part), refusal)
-                continue
-            if len(replies) != len(part):
-                raise UaError(f"{len(replies)} answers to {len(part)} questions")
-            answers += replies
         return answers
 
     async def close(self) -> None:
@@ -209,6 +215,12 @@ def _ask_for(nodes: Sequence[ua.NodeId]) -> ua.ReadParameters:
         TimestampsToReturn=ua.TimestampsToReturn.Both,
         NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value) for node in nodes],
     )
+
+
+def _check_count(part: Sequence[Item], replies: list[Answer]) -> list[Answer]:
+    if len(replies) != len(part):
+        raise UaError(f"{len(replies)} answers to {len(part)} questions")
+    return replies
 
 
 def _join(parts: Sequence[Rows]) -> Rows:

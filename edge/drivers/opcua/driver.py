@@ -129,7 +129,8 @@ class OpcuaDriver:
         server = self._settings
         if server.security is None and not is_loopback(server.url):
             reason = "anyone on the network could read along or pose as the machine: give it security"
-            self._sayings.warn_once("no_security", url=server.url, reason=reason)
+            today = read_clock().date().isoformat()  # for ever, but not at every reconnect
+            self._sayings.warn_once("no_security", today, url=server.url, reason=reason)
         for whose, certificate in session.certificates.items():
             days = find_warning(certificate, read_clock())
             if days is not None:

@@ -15,7 +15,7 @@ from edge.drivers.columns import Rows
 from edge.drivers.news import News
 from edge.drivers.opcua.client import OpcuaSession
 from edge.drivers.opcua.filters import Wish, first_wish, has_deadband, next_wish
-from edge.drivers.opcua.inside import ask, is_short
+from edge.drivers.opcua.inside import FAILURES, ask, is_short
 from edge.drivers.opcua.losses import LostMessages
 from edge.drivers.opcua.notifications import Message
 from edge.drivers.opcua.reading import convert_message
@@ -184,7 +184,10 @@ class OpcuaSubscription:
         return [response.Parameters for response in responses]
 
     def _take_result(self, result: ua.PublishResult) -> None:
-        self.take(convert_message(self.id, result.NotificationMessage, time_ns()))
+        try:
+            self.take(convert_message(self.id, result.NotificationMessage, time_ns()))
+        except FAILURES as error:  # asyncua would only log it, and the values would be gone
+            self._news.end(f"the server at {self._settings.url} tells what cannot be read: {error!r}")
 
     async def _republish(self, client: UaClient, numbers: list[int]) -> list[Message | None]:
         found: list[Message | None] = []
