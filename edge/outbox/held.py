@@ -2,7 +2,7 @@
 
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -61,13 +61,20 @@ class HeldTable:
     """The tables in the open outbox; made when first needed. Times are nanoseconds since the boot's start.
 
     `bytes_max` is what payloads may take; the oldest go for newer ones, and are written down as lost.
+    `look_for_room` raises `OutboxFull` where payloads of these sizes would take the room that deleting needs.
     Writing methods without a transaction of their own say so. Errors are those of `OutboxTables`.
     """
 
-    def __init__(self, tables: OutboxTables, bytes_max: int = HELD_BYTES_MAX) -> None:
+    def __init__(
+        self,
+        tables: OutboxTables,
+        bytes_max: int = HELD_BYTES_MAX,
+        look_for_room: Callable[[Iterable[int]], None] = lambda _sizes: None,
+    ) -> None:
         self._tables = tables
         self._connection = tables.connection
         self.bytes_max = bytes_max
+        self._look_for_room = look_for_room
         self.values = self.bytes = 0
         """What lies here, of all boots."""
         self._has_lost = False
@@ -80,6 +87,7 @@ class HeldTable:
         """
         rows = _make_rows(boot, held)
         reached = self._tables.read_reached()
+        self._look_for_room(len(row[-1]) for row in rows)
         since = [(boot, row[1], reached.get(row[1], seen_ns)) for row in rows]
         with self._tables.transaction():
             self._make_tables()

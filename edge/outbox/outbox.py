@@ -278,7 +278,8 @@ class Outbox:
             self._ballast.jettison()
             connection, self._identity = open_file(self.path, self.gateway, self.bytes_max)
         self._tables = OutboxTables(connection, self.path)
-        self.held = HeldTable(self._tables, min(HELD_BYTES_MAX, self.bytes_max // 4))
+        held_bytes_max = min(HELD_BYTES_MAX, self.bytes_max // 4)
+        self.held = HeldTable(self._tables, held_bytes_max, self._look_for_room)
 
     def _load(self) -> None:
         self._sequence_last, self._values_total = self._tables.read_totals()

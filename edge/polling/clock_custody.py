@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Put
@@ -90,6 +91,7 @@ class ClockCustody:
     async def _note_time(self, now_ns: int) -> bool:
         if time.monotonic() - self._noted_at < NOTE_S:
             return False
-        await self._outbox.note_time(now_ns)
         self._noted_at = time.monotonic()
-        return True
+        with suppress(OutboxUnavailable):  # it says so itself where it takes no values
+            await self._outbox.note_time(now_ns)
+        return False

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge.vitals.certificates import SETTLE_S, CertificateWatch
+from forewarn.doctor.broker import check_broker
 from models.link import Link, LinkState, TlsSettings
 from models.link.certificates import DAY_S, Ending, list_endings
 from tests.integration.certificates_rig import issue, make_authority
@@ -87,6 +88,19 @@ async def test_the_cloud_is_told_with_the_status(
     cloud.stop()
     (warning, *_) = next(status.warnings for status in cloud.statuses if status.warnings)
     assert warning.startswith(f"our own certificate ({tls.certificate_file}) ends in ")
+
+
+def test_the_doctor_and_the_online_check_name_them(secured: tuple[Mosquitto, TlsSettings]) -> None:
+    """What ends soon is to be looked at, the most urgent first; the connection itself is well."""
+    broker, tls = secured
+    found = check_broker(broker.settings.model_copy(update={"tls": tls}))
+    assert [(one.verdict, one.what) for one in found] == [
+        ("ok", "broker"),
+        ("warn", "broker certificates"),
+        ("warn", "broker certificates"),
+    ]
+    assert found[1].words.startswith("our own certificate")
+    assert found[2].words.startswith("the broker's certificate")
 
 
 def test_files_that_are_none_have_no_end(tmp_path: Path) -> None:

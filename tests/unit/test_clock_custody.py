@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from edge.outbox.file import OutboxUnavailable
+from edge.outbox.file import OutboxFull, OutboxUnavailable
 from edge.outbox.held import HeldTable
 from edge.outbox.outbox import Outbox
 from edge.outbox.pages import find_batches
@@ -202,6 +202,19 @@ def test_a_disk_that_refuses_leaves_all_in_memory(tmp_path: Path) -> None:
         await gateway.thread.close()
 
     asyncio.run(flush_twice())
+
+
+def test_waiting_values_leave_the_room_that_deleting_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that is full but for what is kept for deletions they stay in memory."""
+    outbox = Outbox(tmp_path / "outbox.sqlite", "pi-01", 10_000_000)
+    outbox.open()
+    monkeypatch.setattr(outbox._ballast, "stow", lambda: False)
+    with pytest.raises(OutboxFull, match="kept for deletions"):
+        outbox.held.add("boot-1", [Held(PUMP, [Frame([1], {"a": [1.0]})], 1)], [], TRUE)
+    assert outbox.held.values == 0
+    outbox.close()
 
 
 def test_a_row_that_the_disk_has_changed_is_a_gap(tmp_path: Path) -> None:
