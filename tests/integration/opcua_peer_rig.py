@@ -1,5 +1,6 @@
 """npm's node-opcua as a machine that was not written here: started on a free port, told what to write."""
 
+import asyncio
 import json
 import subprocess
 from pathlib import Path
@@ -8,9 +9,12 @@ from typing import Any
 from edge.drivers.opcua.driver import OpcuaDriver
 from edge.drivers.opcua.settings import OpcuaMachineSettings
 from forewarn.demo.programs import find_free_port
+from models.telemetry import Gap
+from tests.integration.opcua_rig import read_for
 from tests.servers import Server, find_peer, find_program, wait_until
 
 NAMESPACE = "urn:forewarn:plant"
+PATIENCE_S = 20.0
 
 
 class NodeOpcua(Server):
@@ -63,3 +67,22 @@ def settings_of(server: NodeOpcua, nodes: list[str], **more: Any) -> OpcuaMachin
 def build(server: NodeOpcua, nodes: list[str], **more: Any) -> OpcuaDriver:
     """Return the driver of such a machine."""
     return settings_of(server, nodes, **more).build()
+
+
+async def count(driver: OpcuaDriver, tag: str, rows: int) -> list[float]:
+    """Return the next numbers of a counter."""
+    told = await read_for(driver, tag, rows)
+    return [told[stamp][0] for stamp in sorted(told)]
+
+
+async def read_gaps(driver: OpcuaDriver) -> list[Gap]:
+    """Read until the driver tells of a gap."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not (gaps := driver.take_gaps()):
+            await driver.read()
+    return gaps
+
+
+def describe_pressure(**more: Any) -> list[dict[str, Any]]:
+    """Return the analog item as a machine's tags."""
+    return [{"name": "pressure", "node_id": "nsu=urn:forewarn:plant;s=pump-7.pressure", **more}]

@@ -11,16 +11,21 @@ import pytest
 from structlog.testing import capture_logs
 
 from edge.drivers import HistoryRefused, NotConnected
-from edge.drivers.opcua.driver import OpcuaDriver
 from edge.drivers.opcua.items import count_items
 from edge.drivers.opcua.notifications import Message
 from edge.drivers.opcua.publishing import Publishing
 from edge.drivers.opcua.survey import survey
-from models.telemetry import Gap
-from tests.integration.opcua_peer_rig import NodeOpcua, build, settings_of
+from tests.integration.opcua_peer_rig import (
+    PATIENCE_S,
+    NodeOpcua,
+    build,
+    count,
+    describe_pressure,
+    read_gaps,
+    settings_of,
+)
 from tests.integration.opcua_rig import read_for, take_rows
 
-PATIENCE_S = 20.0
 PERIOD_MS = 200
 
 
@@ -39,20 +44,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeOpcua]:
     running.start()
     yield running
     running.stop()
-
-
-async def count(driver: OpcuaDriver, tag: str, rows: int) -> list[float]:
-    """Return the next numbers of a counter."""
-    told = await read_for(driver, tag, rows)
-    return [told[stamp][0] for stamp in sorted(told)]
-
-
-async def read_gaps(driver: OpcuaDriver) -> list[Gap]:
-    """Read until the driver tells of a gap."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not (gaps := driver.take_gaps()):
-            await driver.read()
-    return gaps
 
 
 async def test_two_intervals_are_two_subscriptions_and_nothing_is_missing(server: NodeOpcua) -> None:
@@ -205,11 +196,6 @@ async def test_a_frozen_server_is_named_by_its_subscription(
     finally:
         server.thaw()
         await driver.close()
-
-
-def describe_pressure(**more: Any) -> list[dict[str, Any]]:
-    """Return the analog item as a machine's tags."""
-    return [{"name": "pressure", "node_id": "nsu=urn:forewarn:plant;s=pump-7.pressure", **more}]
 
 
 @pytest.mark.parametrize("band", [{"deadband": 10.0}, {"deadband_percent_of_range": 5.0}])
