@@ -1,6 +1,7 @@
 """Whether the gateway's own clock can be believed, and timestamps that never go backwards."""
 
 import ctypes
+import os
 import sys
 import time
 import uuid
@@ -14,6 +15,8 @@ CLOCK_MEND = (
 )
 CLAMP_S_MAX = 300
 """A last timestamp further than this in the future was a wrong clock, and is forgotten instead of obeyed."""
+
+BOOT_ID_VARIABLE = "FOREWARN_BOOT_ID"
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _STEADY: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # it counts sleep, too
@@ -56,11 +59,15 @@ def read_clocks() -> tuple[int, int]:
 
 
 def read_boot_id() -> str:
-    """Return what names the run of this computer since its start; one of its own where nobody can say."""
+    """Return what names the run of this computer since its start: by the kernel, or the service manager.
+
+    Where neither says it every program has a name of its own, and none takes over what another has left.
+    """
     try:
-        return _BOOT_ID.read_text().strip() or uuid.uuid4().hex
-    except OSError:
-        return uuid.uuid4().hex
+        said = _BOOT_ID.read_text()
+    except OSError:  # a hardened service sees nothing of /proc but its own
+        said = os.environ.get(BOOT_ID_VARIABLE, "")
+    return said.strip().replace("-", "") or uuid.uuid4().hex
 
 
 class Timeline:

@@ -14,6 +14,7 @@ from edge.outbox.outbox import Outbox
 from edge.outbox.pages import find_batches
 from edge.outbox.stored import Coverage, Put
 from edge.outbox.thread import OutboxThread
+from edge.polling import clock
 from edge.polling.clock import read_boot_id, read_clocks
 from edge.polling.clock_custody import ClockCustody
 from edge.polling.clock_doubt import BUILT_NS, NS_PER_S, SLACK_S, ClockJudge, find_floor
@@ -271,3 +272,17 @@ def test_the_steady_clock_and_the_boot_are_the_same_for_every_program() -> None:
     assert later[0] >= first[0]
     assert later[1] >= first[1] > 0
     assert read_boot_id() == read_boot_id() != ""
+
+
+def test_where_the_kernel_may_not_say_the_boots_name_the_service_manager_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same name, written either way; with neither every program is for itself."""
+    known, spelled = tmp_path / "boot_id", "2fe76b6e-f0b6-4b1e-8a07-d1f7904e54b8"
+    known.write_text(f"{spelled}\n")
+    monkeypatch.setattr(clock, "_BOOT_ID", known)
+    by_kernel = read_boot_id()
+    monkeypatch.setattr(clock, "_BOOT_ID", tmp_path / "hidden")
+    assert read_boot_id() != read_boot_id()
+    monkeypatch.setenv(clock.BOOT_ID_VARIABLE, spelled.replace("-", ""))
+    assert read_boot_id() == by_kernel

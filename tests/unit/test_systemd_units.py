@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.polling.clock import BOOT_ID_VARIABLE
 from tests.servers import find_program
 from tests.unit.test_documents import parse
 
@@ -21,6 +22,13 @@ def analyze(*words: str) -> str:
         [find_program("systemd-analyze"), *words], capture_output=True, text=True, timeout=30, check=False
     )
     return said.stdout + said.stderr
+
+
+def test_a_gateway_that_may_not_read_the_boots_id_is_told_it() -> None:
+    """Or a restart before the clock is set would lose what waits: another boot's values have no time."""
+    text = (ROOT / "configs" / "systemd" / "forewarn-edge.service").read_text()
+    assert "\nProcSubset=pid\n" in text
+    assert f"\nEnvironment={BOOT_ID_VARIABLE}=%b\n" in text
 
 
 def test_both_sides_have_a_service() -> None:
