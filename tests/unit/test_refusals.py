@@ -52,7 +52,7 @@ def test_a_refusal_names_the_register_the_exception_and_the_mend(
     [
         (1, Meaning.TABLE, quality.BAD_NOT_SUPPORTED),
         (2, Meaning.ADDRESS, quality.BAD_CONFIGURATION_ERROR),
-        (3, Meaning.ADDRESS, quality.BAD_CONFIGURATION_ERROR),
+        (3, Meaning.ADDRESS, quality.BAD_OUT_OF_RANGE),
         (4, Meaning.ADDRESS, quality.BAD_DEVICE_FAILURE),
         (SHORT_ANSWER, Meaning.ADDRESS, quality.BAD_COMMUNICATION_ERROR),
         (6, Meaning.PASSING, quality.BAD_RESOURCE_UNAVAILABLE),
