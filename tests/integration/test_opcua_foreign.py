@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,30 +153,6 @@ async def test_a_lost_message_is_asked_for_again_else_it_is_a_gap(
         assert "1 message missing" in gap.detail
         assert gap.first < min(lost.timestamps) <= max(lost.timestamps) < gap.last
         assert sum(steps) - len(steps) == len(lost.places)
-
-
-async def test_a_server_that_is_killed_in_mid_flow_is_followed_again(tmp_path: Path) -> None:
-    """kill -9, and a start without two nodes: a reason, a new session, the tags that are gone named."""
-    server = NodeOpcua(tmp_path, count=5, period_ms=PERIOD_MS)
-    server.start()
-    driver = build(server, [f"t{at}" for at in range(5)], timeout_s=2.0)
-    try:
-        await driver.connect()
-        await count(driver, "t4", 5)
-        server.kill()
-        with pytest.raises(NotConnected, match=str(server.port)):
-            await count(driver, "t0", 10_000)
-        with pytest.raises(NotConnected, match="refuses the connection"):
-            await driver.connect()
-        server.change(count=3)
-        server.start()
-        with capture_logs() as logs:
-            await driver.connect()
-            assert len(await count(driver, "t2", 3)) == 3
-        assert [line["tag"] for line in logs if line["event"] == "item_missing"] == ["t3", "t4"]
-    finally:
-        await driver.close()
-        server.kill()
 
 
 async def test_a_frozen_server_is_named_by_its_subscription(

@@ -141,6 +141,14 @@ def test_an_overflow_lies_between_the_value_before_and_the_marked_one() -> None:
     assert gatherer.take_overflows() == []
 
 
+def test_what_is_older_than_what_a_tag_has_said_is_left_out() -> None:
+    """A read of resting tags is of no use for one that has spoken since."""
+    gatherer = Gatherer("ab")
+    gatherer.gather([make_rows((0, 10, 1.0, 0), (1, 30, 1.0, 0))])
+    read = make_rows((0, 20, 2.0, quality.UNCERTAIN), (1, 30, 1.0, 0), (1, 20, 3.0, 0))
+    assert gatherer.keep_newer(read) == make_rows((0, 20, 2.0, quality.UNCERTAIN))
+
+
 @pytest.mark.parametrize(
     ("sent", "code", "expected"),
     [
