@@ -43,6 +43,14 @@ class TellsGaps(Protocol):
 
 
 @runtime_checkable
+class TellsSilence(Protocol):
+    """A driver by subscription whose machine gives signs of life while it has no news."""
+
+    def read_silence_s(self) -> float:
+        """Return for how long nothing was heard, not even a sign of life; inf without a connection."""
+
+
+@runtime_checkable
 class HasHistory(Protocol):
     """A driver whose machine may keep what the gateway missed."""
 

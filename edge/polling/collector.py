@@ -3,12 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
+from math import isfinite
 
 from edge.outbox.stored import Coverage
 from edge.polling.clock import read_clocks
 from edge.polling.clock_keeper import ClockKeeper
 from edge.polling.gap_book import GapBook
-from edge.polling.gaps import Pace, count_frames
+from edge.polling.gaps import NS_PER_S, Pace, count_frames
 from edge.polling.gate import PollingGate
 from models.telemetry import Frame, GapReason, MachinePath
 
@@ -77,10 +78,13 @@ class Collector:
         if book is not None:
             book.miss(cycles, round(interval_s * 1e9), before_ns)
 
-    def add(self, machine: MachinePath, frames: list[Frame], seen_ns: int = 0) -> None:
+    def add(
+        self, machine: MachinePath, frames: list[Frame], seen_ns: int = 0, silence_s: float = 0.0
+    ) -> None:
         """Keep the frames; what is oldest goes when there is no room.
 
-        `seen_ns`: up to here the machine was read, whether or not all of it is reported.
+        `seen_ns`: up to here the machine was read, whether or not all of it is reported. `silence_s`: so old
+        is its last sign of life.
         """
         now_ns, mono_ns = self._read_clocks()
         for owner, admitted in self.keeper.admit(machine, frames, now_ns, mono_ns):
@@ -90,8 +94,8 @@ class Collector:
             return
         if self.keeper.is_doubtful:
             book.hold(mono_ns)
-        elif not frames:
-            book.hear(now_ns, mono_ns)
+        elif not frames and isfinite(silence_s):
+            book.hear(now_ns, mono_ns, round(silence_s * NS_PER_S))
         if seen_ns and not self.keeper.is_doubtful:
             book.see(seen_ns)
 

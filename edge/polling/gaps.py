@@ -164,15 +164,16 @@ class MachineGaps:
         if self._loss is None:
             self.reached_ns = max(self.reached_ns, seen_ns)
 
-    def hear(self, now_ns: int, mono_ns: int) -> None:
-        """The machine has answered that there is nothing new: silence is no gap."""
+    def hear(self, now_ns: int, mono_ns: int, silence_ns: int = 0) -> None:
+        """There is nothing new; its last sign of life is `silence_ns` old. Silence is no gap."""
+        heard_ns = now_ns - silence_ns
         if self._loss is not None:
             back_ns = self._loss.back_at_ns
-            if back_ns and now_ns - back_ns > SETTLE_NS + self.pace.quiet_ns:
+            if back_ns and heard_ns - back_ns > SETTLE_NS + self.pace.quiet_ns:
                 self._close(back_ns - self._latency_ns_min, now_ns, mono_ns)
                 self._return = None
         elif self._latency_ns is not None:
-            known_ns = now_ns - self._latency_ns - self.pace.quiet_ns - self.pace.lag_ns
+            known_ns = heard_ns - self._latency_ns - self.pace.quiet_ns - self.pace.lag_ns
             self.reached_ns = max(self.reached_ns, known_ns)
 
     def grow(self, now_ns: int, mono_ns: int, *, at_once: bool = False) -> None:

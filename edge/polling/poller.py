@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from edge.drivers import Driver, NotConnected, TellsGaps
+from edge.drivers import Driver, NotConnected, TellsGaps, TellsSilence
 from edge.polling.clock import Timeline
 from edge.polling.collector import Collector
 from edge.polling.gaps import Pace
@@ -80,6 +80,7 @@ class Poller:
         self._path = source.path
         self._driver = GatedDriver(source.driver, collector.gate)
         self._teller = source.driver if isinstance(source.driver, TellsGaps) else None
+        self._listener = source.driver if isinstance(source.driver, TellsSilence) else None
         self._filler = HistoryFiller(source.path, source.driver, collector, source.history_s_max)
         self._filter = source.filter
         self._collector = collector
@@ -162,7 +163,7 @@ class Poller:
             say_tag_news(self._path, self._filter.take_news())
         self._count(frames)
         self._take_gaps()
-        self._collector.add(self._path, admitted, seen_ns)
+        self._collector.add(self._path, admitted, seen_ns, self._measure_silence())
         self._filler.look()
         self._states.observe(self._path, frames)
         self._say_bad_tags()
@@ -173,6 +174,12 @@ class Poller:
                 reason="values came with older timestamps than those before; they are kept just after those",
             )
         self._clamped_said = self._timeline.clamped_total
+
+    def _measure_silence(self) -> float:
+        """Return how old the machine's last sign of life is: only with one, no news are good news."""
+        if self._driver.interval_s is not None:
+            return 0.0
+        return float("inf") if self._listener is None else self._listener.read_silence_s()
 
     def _take_gaps(self) -> None:
         """Pass on what the driver itself knows to be missing."""

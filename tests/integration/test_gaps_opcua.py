@@ -1,16 +1,20 @@
 """A gap over real OPC UA: the server remembers what the gateway missed, and gives it back."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from edge import sources
 from edge.drivers import NotConnected
+from edge.drivers.opcua import subscription
 from edge.drivers.opcua.driver import OpcuaDriver
 from edge.polling.collector import Collector
 from edge.polling.machine_states import MachineStates
 from edge.polling.poller import MachineSource, Poller
 from edge.sources import build_sources
 from models.telemetry import Frame, Gap
-from tests.integration.drivers_rig import NAMESPACE, OpcuaRig
+from tests.integration.drivers_rig import NAMESPACE, OpcuaRig, SilentProxy
 from tests.integration.edge_rig import PATH, make_settings, until
 
 STEP_S = 0.05
@@ -56,6 +60,7 @@ class Disk:
 
     def __init__(self, collector: Collector) -> None:
         self.values: list[float] = []
+        self.times: set[int] = set()
         self.gaps: list[Gap] = []
         self._collector = collector
 
@@ -65,6 +70,7 @@ class Disk:
         coverage = self._collector.take_coverage(with_frames=bool(taken))
         for _, frames in taken:
             self.values += [value or 0.0 for frame in frames for value in frame.values["count"]]
+            self.times |= {time for frame in frames for time in frame.timestamps}
         if coverage is not None:
             self.gaps += [gap for _, gaps in coverage.gaps for gap in gaps]
             self._collector.settle()
@@ -120,3 +126,60 @@ async def test_the_servers_history_fills_the_gap(tmp_path: object, free_port: in
     assert last.filled >= 20
     numbers = sorted({value for value in disk.values if value})
     assert numbers == [float(number) for number in range(int(numbers[0]), int(numbers[-1]) + 1)]
+
+
+async def test_what_a_dead_cable_swallowed_is_covered_though_it_had_been_silent_before(
+    tmp_path: object, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keep-alives say that there was nothing; what came after the last of them nobody heard."""
+    monkeypatch.setattr(subscription, "KEEP_ALIVE_S", 0.5)
+    monkeypatch.setattr(sources, "QUIET_NS", 0)
+    rig = OpcuaRig(free_port)
+    await rig.start({"count": 0.0})
+    proxy = SilentProxy(free_port)
+    await proxy.start()
+    settings = {
+        "kind": "opcua",
+        "path": str(PATH),
+        "url": f"opc.tcp://127.0.0.1:{proxy.port}/forewarn",
+        "allow_insecure": True,
+        "interval_s": 0.1,
+        "timeout_s": 0.5,
+        "history": "off",
+        "tags": [{"name": "count", "node_id": f"nsu={NAMESPACE};s=pump-7.count"}],
+    }
+    machine = make_settings(tmp_path, {"port": free_port}, machines=[settings]).machines[0]  # type: ignore[arg-type]  # validated
+    (source,) = build_sources([machine])
+    collector = Collector()
+    disk, poller = Disk(collector), Poller(source, collector, MachineStates())
+    task = asyncio.create_task(poller.run())
+    issued: set[int] = set()
+
+    async def write(number: int) -> None:
+        now = datetime.now(UTC)
+        issued.add((now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1_000)
+        await rig.write("count", float(number), source=now)
+
+    try:
+        await until(lambda: disk.flush() and bool(disk.values), "it is read", 40)
+        await write(1)
+        await until(lambda: disk.flush() and 1.0 in disk.values, "values come", 40)
+        reached = collector.gaps.reached_ns(PATH)
+        await until(lambda: collector.gaps.reached_ns(PATH) > reached + 1_200_000_000, "silence counts", 40)
+        proxy.silent = True
+        for number in range(2, 5):
+            await write(number)
+            await asyncio.sleep(0.3)
+        await until(lambda: disk.flush() and collector.gaps.has_open(), "it is lost", 40)
+        proxy.silent = False
+        await write(9)
+        await until(lambda: disk.flush() and 9.0 in disk.values and len(disk.gaps) > 0, "it is back", 40)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await proxy.stop()
+        await rig.stop()
+    swallowed = issued - disk.times
+    assert len(swallowed) >= 2
+    assert all(any(gap.first < time < gap.last for gap in disk.gaps) for time in swallowed)
+    assert not any(gap.first < time < gap.last for gap in disk.gaps for time in disk.times)

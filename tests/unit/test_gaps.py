@@ -195,6 +195,16 @@ def test_silence_is_no_gap() -> None:
     assert at(book, 9_000, frame(8_999)) == [], "it had nothing to say until then"
 
 
+def test_silence_without_a_sign_of_life_proves_nothing() -> None:
+    """A cable that was pulled is silent, too: the gap begins where the machine was last heard."""
+    book = make_gaps()
+    at(book, 1, frame(1))
+    for second in range(2, 60):
+        book.hear(NOW + second * NS_PER_S, second * NS_PER_S, max(0, second - 30) * NS_PER_S)
+    book.lose("connection_lost", "silent for 30 s", 60 * NS_PER_S)
+    assert spans(at(book, 90, frame(90))) == [(28, 90, "connection_lost", [])]
+
+
 def test_silence_is_not_trusted_beyond_the_next_news() -> None:
     """A gateway's clock that is set ahead in a silence does not hide what is lost after it."""
     book = make_gaps()

@@ -106,6 +106,12 @@ class OpcuaDriver:
         """Return what the server, or we, could not keep since the last call."""
         return self._losses.take()
 
+    def read_silence_s(self) -> float:
+        """Return for how long the server was silent; a poll's answer is never older than the poll."""
+        if self._session is None:
+            return float("inf")
+        return 0.0 if self._following is None else self._following.silence_s
+
     async def read_history(self, first_ns: int, last_ns: int) -> list[Frame]:
         """Return what the server remembers of the tags between the two instants, both exclusive.
 

@@ -48,6 +48,11 @@ class Following:
         """The places of the tags that the server has accepted."""
         return {place for one in self._subscriptions for place in one.watched}
 
+    @property
+    def silence_s(self) -> float:
+        """For how long the most silent of the subscriptions has said nothing, not even a keep-alive."""
+        return max(one.silence_s for one in self._subscriptions)
+
     async def begin(self) -> None:
         """Create the subscriptions and their items, and count these; raise `NotConnected`."""
         for one in self._subscriptions:

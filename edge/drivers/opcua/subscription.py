@@ -105,9 +105,14 @@ class OpcuaSubscription:
             place for place, wish in self.fallen_back.items() if wish is Wish.NOTHING and self._wants_updates
         }
 
+    @property
+    def silence_s(self) -> float:
+        """For how long nothing was heard, not even a keep-alive."""
+        return monotonic() - self._heard_s
+
     def check_alive(self) -> None:
         """Raise `NotConnected` when nothing, not even a keep-alive, has been heard for too long."""
-        silence_s = monotonic() - self._heard_s
+        silence_s = self.silence_s
         if silence_s > self._silence_s_max:
             raise NotConnected(
                 f"{self} at {self._settings.url} has been silent for {silence_s:.0f} s, even its keep-alives"
