@@ -69,7 +69,7 @@ class Gateway:
 
 
 class Forewarn(Gateway):
-    """Our edge agent with its defaults; `machine` is its entry in edge.yaml without path and interval."""
+    """Our edge agent with its defaults; `machines` are entries of edge.yaml without path and interval."""
 
     title = "Forewarn"
 
@@ -78,8 +78,7 @@ class Forewarn(Gateway):
         name: str,
         folder: Path,
         broker_port: int,
-        machine: dict[str, object],
-        *,
+        *machines: dict[str, object],
         flush_s: float = 1.0,
         interval_s: float = 1.0,
     ) -> None:
@@ -89,7 +88,10 @@ class Forewarn(Gateway):
             "broker": {"port": broker_port},
             "outbox": {"flush_s": flush_s},
             "health": {"port": find_free_port()},
-            "machines": [{"path": "s/a/l/m", "interval_s": interval_s, **machine}],
+            "machines": [
+                {"path": f"s/a/l/m{number}", "interval_s": interval_s, **machine}
+                for number, machine in enumerate(machines)
+            ],
         }
         # JSON is YAML.
         (self.folder / "edge.yaml").write_text(json.dumps(settings))

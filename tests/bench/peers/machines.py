@@ -40,7 +40,13 @@ class OpcuaMachine:
         self._log = folder / f"opcua-{self.port}.log"
         packages = find_peer("node-opcua") / "node_modules"
         self._environment = os.environ | {"NODE_PATH": str(packages)}
-        server = [str(HERE / "opcua_server.js"), str(self.port), str(count), str(folder / f"pki-{self.port}"), manner]
+        server = [
+            str(HERE / "opcua_server.js"),
+            str(self.port),
+            str(count),
+            str(folder / f"pki-{self.port}"),
+            manner,
+        ]
         self._command = [find_program("node"), *server]
         self._running: subprocess.Popen[bytes] | None = None
 
