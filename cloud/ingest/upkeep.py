@@ -2,12 +2,13 @@
 
 import threading
 import time
+from collections.abc import Sequence
 
 import structlog
 from sqlalchemy import Engine
 
 from cloud.ingest.day_counts import DAY_NS, DayRow, list_days
-from cloud.ingest.read_back import read_back, say_mismatches
+from cloud.ingest.read_back import read_back, say_day, say_mismatches
 from cloud.metrics import CloudMetrics
 from cloud.stores import NeedsUpkeep, StoreUnavailable, StoreWriter
 from cloud.stores.shelf import StoreSettings
@@ -67,17 +68,20 @@ class Upkeep:
             )
         finally:
             reader.close()
-        for row in rows:
-            self._recompute_late(row)
+        self._recompute_late(rows)
         if rows or self._first:
             self._first = False
             self._say(rows)
 
-    def _recompute_late(self, row: DayRow) -> None:
+    def _recompute_late(self, rows: Sequence[DayRow]) -> None:
         """Have roll-ups computed anew where values came later than the store's own ones look."""
-        end_ns = (row.day + 1) * DAY_NS
-        if row.changed_ns - end_ns > LATE_DAYS * DAY_NS:
-            self._store.recompute(row.day * DAY_NS, end_ns)
+        for day in sorted({row.day for row in rows if row.changed_ns // DAY_NS - row.day > LATE_DAYS}):
+            try:
+                self._store.recompute(day * DAY_NS, (day + 1) * DAY_NS)
+            except StoreUnavailable as error:
+                mend = "forewarn cloud setup-store makes them; rollups: [] does without"
+                log.warning("rollups_not_recomputed", day=say_day(day), reason=str(error), mend=mend)
+                return
 
     def _say(self, rows: list[DayRow]) -> None:
         """Show what lacks, also of nights before; say what was asked now."""

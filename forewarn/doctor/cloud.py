@@ -50,11 +50,12 @@ def check_store(settings: CloudSettings) -> tuple[Finding, list[StoredMachine]]:
     reader = settings.store.build_reader()
     try:
         machines = list(reader.list_machines())
+        described = settings.store.describe()
     except (StoreUnavailable, SettingsError) as error:
         return Finding("fail", "store", str(error)), []
     finally:
         reader.close()
-    return Finding("ok", "store", f"answers, {len(machines)} machines"), machines
+    return Finding("ok", "store", f"answers, {len(machines)} machines ({described})"), machines
 
 
 def check_bundle(bundles: Path, machine: StoredMachine) -> Finding:
