@@ -16,7 +16,7 @@ from edge.garbage import spare_values
 from edge.outbox.file import OutboxCorrupt, OutboxUnavailable
 from edge.outbox.outbox import Outbox
 from edge.outbox.thread import OutboxThread
-from edge.polling.clock import is_clock_synchronised
+from edge.polling.clock import is_clock_synchronised, read_clocks
 from edge.polling.clock_doubt import NS_PER_S, SLACK_S, ClockJudge, find_floor
 from edge.polling.collector import Collector
 from edge.polling.flusher import Flusher
@@ -121,6 +121,8 @@ class Agent:
                 is_synchronised=is_clock_synchronised,
                 first_sync_s=self._settings.clock.first_sync_s,
             )
+            # Before anything else asks: what begins now must not begin in 1970.
+            self._collector.keeper.judge.look(*read_clocks())
         except BaseException:
             await outbox.close()
             raise
