@@ -21,7 +21,7 @@ from tests.bench.peers.gateways import (
 )
 from tests.bench.peers.listener import Listener
 from tests.bench.peers.machines import ModbusMachine, OpcuaMachine, compile_modbus_server
-from tests.bench.peers.node_red import NodeRed
+from tests.bench.peers.node_red import NodeRed, is_installed
 from tests.servers import Mosquitto
 
 TAGS = 1_000
@@ -70,8 +70,10 @@ def test_modbus(mosquitto: Mosquitto, listener: Listener, tmp_path: Path) -> Non
         thingsboard = ThingsBoard(
             "thingsboard", tmp_path, port, thingsboard_modbus("thingsboard", park.add(), TAGS)
         )
-        node_red = NodeRed("node-red", tmp_path, port, park.add(), TAGS)
-        findings = compare([ours, brisk, thingsboard, node_red], listener)
+        gateways: list[Gateway] = [ours, brisk, thingsboard]
+        if is_installed():
+            gateways.append(NodeRed("node-red", tmp_path, port, park.add(), TAGS))
+        findings = compare(gateways, listener)
     finally:
         park.stop()
     table = render_table(findings, f"{TAGS:,} Modbus registers at 1 s, a libmodbus server each")
@@ -110,7 +112,8 @@ def test_custody(mosquitto: Mosquitto, tmp_path: Path) -> None:
             connector = thingsboard_modbus(storage, park.add(), FEW_TAGS)
             gateways.append(ThingsBoard(storage, tmp_path, port, connector, storage=storage))
             gateways[-1].title = f"ThingsBoard gateway, storage: {storage}"
-        gateways.append(NodeRed("node-red", tmp_path, port, park.add(), FEW_TAGS))
+        if is_installed():
+            gateways.append(NodeRed("node-red", tmp_path, port, park.add(), FEW_TAGS))
         outcomes = endure(mosquitto, gateways, FEW_TAGS, Schedule())
     finally:
         park.stop()
