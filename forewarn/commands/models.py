@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from forewarn.commands.models_benchmark import benchmark
 from forewarn.commands.train import describe_card, limit_threads
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app.command()(benchmark)
 
 TableFile = Annotated[
     Path, typer.Argument(metavar="FILE.csv", help="A column of times (timestamp), and one per tag.")

@@ -1,1 +1,1 @@
-"""Benchmarks on real and simulated machines with labelled failures: protocols, metrics, the page of figures."""
+"""Benchmarks on machines with labelled failures: protocols, metrics, the page of figures."""

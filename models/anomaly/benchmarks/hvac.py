@@ -1,4 +1,4 @@
-"""LBNL air handlers: each normal day is judged by what the other normal days teach, fault days by all of them."""
+"""LBNL air handlers: each normal day is judged by what the others teach, fault days by all of them."""
 
 import csv
 from collections.abc import Sequence
@@ -64,7 +64,7 @@ def _score(normal: Sequence[Matrix], judged: Sequence[Matrix], contender: str) -
 
 
 def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
-    """Return the mean area under the curve of minutes, and fault days above every normal day of their file."""
+    """Return the mean AUC of minutes, and the fault days above every normal day of their file."""
     aucs, above, total = [], 0, 0
     apart: Metrics = {}
     for file in files:
@@ -98,7 +98,7 @@ HVAC = Benchmark(
     name="hvac",
     layout="hvac/*ZVAV*.csv, hvac/SZCAV*.csv",
     find_files=_find_files,
-    count_steps=lambda files: sum(int((~read_days(file).faulty).sum()) for file in files),
+    count_steps=lambda files, _: sum(int((~read_days(file).faulty).sum()) for file in files),
     run=run,
     headline={"auc": 1, "fault_days_above_all_normal": 1, "fault_days": 0},
 )

@@ -63,7 +63,7 @@ def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
         limit = float(np.quantile(detector.held_out_, LIMIT_QUANTILE))
         scores.append(fill_calm(detector.judge(judged[:, varying]).score) / limit)
         labels.append(marks)
-    tick()
+        tick()
     strange, trouble = np.concatenate(scores), np.concatenate(labels)
     counts = count_confusion(trouble, strange > 1.0)
     return {"auc": measure_auc(trouble, strange), "recall": 1.0 - counts.mar, "far": counts.far}
@@ -78,7 +78,7 @@ METROPT = Benchmark(
     name="metropt",
     layout="metropt/train.csv (and test.csv)",
     find_files=_find_files,
-    count_steps=lambda _: 1,
+    count_steps=lambda files, _: 1 if len(files) > 1 else FOLDS,
     run=run,
     headline={"auc": 1, "recall": 1, "far": -1},
 )

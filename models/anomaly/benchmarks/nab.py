@@ -29,7 +29,7 @@ LABEL_FILE = Path("labels") / "combined_windows.json"
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """One file: when (rows,) in seconds, windows of rows, the rows in which an alert was said, learned rows."""
+    """One file: (rows,) seconds, windows of rows, rows in which an alert was said, how many were learned."""
 
     seconds: Vector
     windows: Spans
@@ -90,7 +90,11 @@ def score_nab(watched: Watched) -> float:
     earliest = _sigmoid(-1.0)
     for first, stop in watched.windows:
         inside = watched.alerts[(watched.alerts >= first) & (watched.alerts < stop)]
-        total += _sigmoid((inside[0] - stop + 1) / max(stop - first - 1, 1)) / earliest if len(inside) else -MISS_COST
+        total += (
+            _sigmoid((inside[0] - stop + 1) / max(stop - first - 1, 1)) / earliest
+            if len(inside)
+            else -MISS_COST
+        )
     for alert in find_false(watched):
         before = watched.windows[watched.windows[:, 1] <= alert]
         if not len(before):
@@ -158,7 +162,7 @@ NAB = Benchmark(
     name="nab",
     layout="nab/data/realKnownCause/*.csv and nab/labels/combined_windows.json",
     find_files=_find_files,
-    count_steps=len,
+    count_steps=lambda files, _: len(files),
     run=run,
     headline={"nab_standard": 1, "windows_found": 1, "false_episodes": -1},
 )

@@ -24,13 +24,14 @@ class LayoutMissing(ForewarnError):
 class Benchmark(msgspec.Struct, frozen=True):
     """One data set with its protocol. `find_files` lists what is there; `run` judges a contender on it.
 
-    `headline` names the metrics of the page, in order, each with its direction (+1: more is better).
+    `count_steps` says how often a run of a contender calls its `Tick`. `headline` names the metrics of the
+    page, in order, each with its direction (1: more is better, -1: less is, 0: neither).
     """
 
     name: str
     layout: str
     find_files: Callable[[Path], Sequence[Path]]
-    count_steps: Callable[[Sequence[Path]], int]
+    count_steps: Callable[[Sequence[Path], str], int]
     run: Callable[[Sequence[Path], str, Tick], Metrics]
     headline: Mapping[str, int]
 
@@ -49,7 +50,7 @@ def find_below(folder: Path, name: str, pattern: str) -> list[Path]:
 
 
 def join_apart(parts: Sequence[Matrix], rows_between: int) -> Matrix:
-    """Return stretches of rows (n, tags) one after the other, with missing rows so that no window spans two."""
+    """Return stretches (n, tags) one after the other, missing rows between, so that no window spans two."""
     between = np.full((rows_between, parts[0].shape[1]), np.nan)
     pieces = [piece for part in parts for piece in (part, between)][:-1]
     return np.concatenate(pieces)

@@ -9,7 +9,7 @@ from models.anomaly.benchmarks.contenders import make_contender
 from models.anomaly.benchmarks.protocol import Benchmark, Metrics, Tick, fill_calm, find_below
 from models.anomaly.calibration.persistence import Persistence, find_alerting
 from models.anomaly.detectors import Detector
-from models.anomaly.features import Matrix, Vector, plan_windows
+from models.anomaly.features import Mask, Matrix, Vector, plan_windows
 
 TAGS = 52
 ONSET_ROW = 160
@@ -33,7 +33,7 @@ def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
     limit = float(np.quantile(detector.held_out_, LIMIT_QUANTILE))
     tick()
     found: dict[int, float] = {}
-    false: list[Vector] = []
+    false: list[Mask] = []
     delays_min: list[float] = []
     for file in (file for file in files if file != normal):
         fault = int(file.name[1:3])
@@ -69,7 +69,7 @@ TEP = Benchmark(
     name="tep",
     layout="tep/d00.dat and tep/dNN_te.dat",
     find_files=_find_files,
-    count_steps=len,
+    count_steps=lambda files, _: len(files),
     run=run,
     headline={"fdr18": 1, "fdr": 1, "far": -1, "delay_min_median": -1},
 )

@@ -36,7 +36,7 @@ def find_alerting(scores: Vector, limit: float, rule: Persistence) -> Mask:
 
 
 def _rank_recent(scores: Vector, of_rows: int, rank: int, before: float) -> Vector:
-    """Return the `rank`-highest of the last `of_rows` scores at every row; `before` stands before the first."""
+    """Return the `rank`-highest of the last `of_rows` scores at every row; `before` fills the beginning."""
     padded = np.concatenate((np.full(of_rows - 1, before), scores))
     recent = np.partition(sliding_window_view(padded, of_rows), of_rows - rank, axis=1)
     ranked: Vector = recent[:, of_rows - rank]

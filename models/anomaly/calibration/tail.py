@@ -31,7 +31,9 @@ class Tail(msgspec.Struct, frozen=True):
         grown = np.maximum(1.0 + self.shape * excess, 0.0)
         with np.errstate(divide="ignore"):
             survival = np.where(
-                np.abs(self.shape) < 1e-6, np.exp(-excess), grown ** (-1.0 / np.where(self.shape, self.shape, 1.0))
+                np.abs(self.shape) < 1e-6,
+                np.exp(-excess),
+                grown ** (-1.0 / np.where(self.shape, self.shape, 1.0)),
             )
         rates: Vector = self.rate * survival
         return rates

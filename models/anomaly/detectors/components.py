@@ -16,14 +16,18 @@ class PcaDetector(WindowedDetector):
     A missing tag counts as its mean.
     """
 
-    def _learn(self, rows: Matrix, tags: int) -> State:  # noqa: ARG002  # the tags play no part
+    def _learn(self, rows: Matrix) -> State:
         variances, directions = np.linalg.eigh(rows.T @ rows / len(rows))
         variances, directions = variances[::-1], directions[:, ::-1]
         shares = np.cumsum(variances) / variances.sum()
         kept = int(np.searchsorted(shares, VARIANCE_SHARE)) + 1
-        return {"main": directions[:, :kept] / np.sqrt(variances[:kept] + RIDGE), "rest": directions[:, kept:]}
+        return {
+            "main": directions[:, :kept] / np.sqrt(variances[:kept] + RIDGE),
+            "rest": directions[:, kept:],
+        }
 
-    def _rate(self, rows: Matrix, state: State, mask: Mask) -> Matrix:  # noqa: ARG002  # the mean stands in
+    def _rate(self, rows: Matrix, state: State, mask: Mask) -> Matrix:
+        del mask  # the mean stands in for a missing tag
         return np.column_stack(
             [root_mean_square(rows @ state["main"]), root_mean_square(rows @ state["rest"])]
         )

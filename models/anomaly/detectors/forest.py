@@ -15,12 +15,13 @@ class IsolationForestDetector(WindowedDetector):
     A missing tag counts as its mean.
     """
 
-    def _learn(self, rows: Matrix, tags: int) -> State:  # noqa: ARG002  # the tags play no part
+    def _learn(self, rows: Matrix) -> State:
         from models.anomaly.detectors.isolation import grow_forest  # scoring lives without scikit-learn
 
         return grow_forest(rows, TREES, self.seed)
 
-    def _rate(self, rows: Matrix, state: State, mask: Mask) -> Matrix:  # noqa: ARG002  # the mean stands in
+    def _rate(self, rows: Matrix, state: State, mask: Mask) -> Matrix:
+        del mask  # the mean stands in for a missing tag
         single = rows.astype(np.float32)
         depth = np.zeros(len(rows))
         numbers = np.arange(len(rows))

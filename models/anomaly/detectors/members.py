@@ -4,7 +4,7 @@ import numpy as np
 
 from models.anomaly.features import Matrix, Vector
 
-RIDGE = 1e-3
+RIDGE = 1e-2
 NEIGHBOURS = 5
 MEMORY_ROWS_MAX = 1_000
 """Of 10 tags: 480 kB."""

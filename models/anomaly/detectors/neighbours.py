@@ -8,10 +8,11 @@ from models.anomaly.features import Mask, Matrix
 
 
 class KnnDetector(WindowedDetector):
-    """Distance in standardised features (Ramaswamy and others 2000). A missing tag counts as its mean."""
+    """Distance in standardised features (Ramaswamy and others 2000). Missing tags are left out."""
 
-    def _learn(self, rows: Matrix, tags: int) -> State:  # noqa: ARG002  # the tags play no part
+    def _learn(self, rows: Matrix) -> State:
         return {"memory": choose_memory(rows)}
 
-    def _rate(self, rows: Matrix, state: State, mask: Mask) -> Matrix:  # noqa: ARG002  # the mean stands in
-        return np.asarray(measure_distance(rows, state["memory"])[:, None])
+    def _rate(self, rows: Matrix, state: State, mask: Mask) -> Matrix:
+        wanted = np.tile(mask, self.windows.per_tag)
+        return np.asarray(measure_distance(rows[:, wanted], state["memory"][:, wanted])[:, None])

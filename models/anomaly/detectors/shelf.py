@@ -28,7 +28,9 @@ class DetectorKind(msgspec.Struct, frozen=True):
 DETECTORS: dict[str, DetectorKind] = {
     "conditional": DetectorKind(ConditionalDetector, ConditionalDetector.restore),
     "fuse": DetectorKind(FuseDetector, FuseDetector.restore),
-    "isolation_forest": DetectorKind(IsolationForestDetector, IsolationForestDetector.restore, saturates=True),
+    "isolation_forest": DetectorKind(
+        IsolationForestDetector, IsolationForestDetector.restore, saturates=True
+    ),
     "knn": DetectorKind(KnnDetector, KnnDetector.restore),
     "pca": DetectorKind(PcaDetector, PcaDetector.restore),
     "robust_zscore": DetectorKind(RobustZscoreDetector, RobustZscoreDetector.restore),

@@ -31,8 +31,8 @@ State = dict[str, NDArray[Any]]
 class WindowedDetector(ABC):
     """Standardised causal multi-window features, rated by members; subclasses say how.
 
-    Each member's rating is divided by the geometric mean of its in-sample and blocked out-of-fold 99 %
-    quantile (the first is too small, the second too large), and their logarithms are joined by a log-mean-exp.
+    Each member's rating is divided by its blocked out-of-fold 99 % quantile, the honest size of a fresh
+    healthy row, and the members' logarithms are joined by a log-mean-exp.
     """
 
     def __init__(self, *, windows: Windows | None = None, seed: int = 0) -> None:
@@ -41,7 +41,7 @@ class WindowedDetector(ABC):
         self.reach_rows = self.windows.longest
 
     @abstractmethod
-    def _learn(self, rows: Matrix, tags: int) -> State:
+    def _learn(self, rows: Matrix) -> State:
         """Return what standardised rows of features (n, per_tag * tags) teach."""
 
     @abstractmethod
@@ -57,11 +57,9 @@ class WindowedDetector(ABC):
         features = self.scales_.compute(values, self.windows)
         usable: Mask = ~np.asarray(np.isnan(features).any(axis=1))
         held_out = self._hold_out(features, usable)
-        self._take_over(self._learn_rows(features[usable]))
-        whole = np.ones(values.shape[1], dtype=bool)
-        in_sample = self._rate_rows(features[usable][:: self._find_stride(usable)], self.state_, whole)
-        self._learn_ratings(in_sample, held_out)
-        self.held_out_ = self._join(held_out, whole)
+        self.units_ = np.maximum(np.quantile(held_out, TYPICAL_QUANTILE, axis=0), RATIO_MIN)
+        self._take_over(self._finish(self._learn_rows(features[usable])))
+        self.held_out_ = self._join(held_out)
         return self
 
     def judge(self, values: Matrix, last: int | None = None) -> Judgement:
@@ -101,8 +99,9 @@ class WindowedDetector(ABC):
     def _take_over(self, state: State) -> None:
         self.state_ = state
 
-    def _find_stride(self, usable: Mask) -> int:
-        return -(-int(usable.sum()) // FIT_ROWS_MAX)
+    def _finish(self, state: State) -> State:
+        """Return the state of the whole fit with what the held-out rows taught."""
+        return state
 
     def _learn_rows(self, features: Matrix) -> State:
         if len(features) < FIT_ROWS_MIN:
@@ -114,7 +113,7 @@ class WindowedDetector(ABC):
         rows = features[:: -(-len(features) // FIT_ROWS_MAX)]
         mean = rows.mean(axis=0)
         scale = np.maximum(rows.std(axis=0), FEATURE_SCALE_MIN)
-        learned = self._learn((rows - mean) / scale, len(self.scales_.centre))
+        learned = self._learn((rows - mean) / scale)
         return learned | {"mean": mean, "scale": scale}
 
     def _hold_out(self, features: Matrix, usable: Mask) -> Matrix:
@@ -130,10 +129,6 @@ class WindowedDetector(ABC):
     def _rate_held_out(self, features: Matrix, state: State) -> Matrix:
         return self._rate_rows(features, state, np.ones(len(self.scales_.centre), dtype=bool))
 
-    def _learn_ratings(self, in_sample: Matrix, held_out: Matrix) -> None:
-        """Learn the units of the members."""
-        self.units_ = find_units(in_sample, held_out)
-
     def _rate_rows(self, features: Matrix, state: State, mask: Mask) -> Matrix:
         """Return the ratings of flat rows of features, of any number, with the tags of `mask`."""
         wanted = np.tile(mask, self.windows.per_tag)
@@ -143,7 +138,7 @@ class WindowedDetector(ABC):
             parts.append(self._rate(rows, state, mask))
         return np.concatenate(parts)
 
-    def _join(self, ratings: Matrix, mask: Mask) -> Vector:
+    def _join(self, ratings: Matrix) -> Vector:
         """Return the joint score of ratings (rows, members)."""
         powers = np.maximum(ratings / self.units_, RATIO_MIN) ** SHARPNESS
         joint: Vector = powers.mean(axis=1) ** (1.0 / SHARPNESS)
@@ -160,7 +155,7 @@ class WindowedDetector(ABC):
         distance = np.full((len(features), tags), np.nan)
         for mask, rows in group_rows(usable):
             if mask.mean() >= COVERAGE_MIN:
-                score[rows] = self._join(self._rate_rows(features[rows], self.state_, mask), mask)
+                score[rows] = self._join(self._rate_rows(features[rows], self.state_, mask))
                 sigma[rows], distance[rows] = self._explain(features[rows], mask)
         seen = features[:, :tags] * self.scales_.scale + self.scales_.centre
         return score, usable.mean(axis=1), seen, seen - distance * self.scales_.scale, sigma
@@ -170,15 +165,6 @@ class WindowedDetector(ABC):
         tags = len(mask)
         distance = np.where(mask, features[:, :tags] - self.state_["mean"][:tags], np.nan)
         return distance / self.state_["scale"][:tags], distance
-
-
-def find_units(in_sample: Matrix, held_out: Matrix) -> Vector:
-    """Return the geometric mean of the members' in-sample and held-out 99 % quantiles (members,)."""
-    quantiles = np.quantile(in_sample, TYPICAL_QUANTILE, axis=0) * np.quantile(
-        held_out, TYPICAL_QUANTILE, axis=0
-    )
-    units: Vector = np.maximum(np.sqrt(quantiles), RATIO_MIN)
-    return units
 
 
 def _cut(features: Matrix) -> Iterator[Matrix]:

@@ -13,7 +13,7 @@ DEVIATION_MIN = 0.05
 class RobustZscoreDetector(WindowedDetector):
     """The largest |x - median| / (1.4826 MAD) of all features (Iglewicz and Hoaglin 1993)."""
 
-    def _learn(self, rows: Matrix, tags: int) -> State:  # noqa: ARG002  # the tags play no part
+    def _learn(self, rows: Matrix) -> State:
         median = np.median(rows, axis=0)
         deviation = MAD_TO_DEVIATION * np.median(np.abs(rows - median), axis=0)
         return {"median": median, "deviation": np.maximum(deviation, DEVIATION_MIN)}
