@@ -77,6 +77,29 @@ class Disk:
         return True
 
 
+def make_source(folder: object, port: int, url: str, **more: object) -> MachineSource:
+    """Return the machine as the settings of a gateway would make it."""
+    settings = {
+        "kind": "opcua",
+        "path": str(PATH),
+        "url": url,
+        "allow_insecure": True,
+        "interval_s": 0.1,
+        "tags": [{"name": "count", "node_id": f"nsu={NAMESPACE};s=pump-7.count"}],
+        **more,
+    }
+    machines = make_settings(folder, {"port": port}, machines=[settings]).machines  # type: ignore[arg-type]  # validated
+    (source,) = build_sources(machines)
+    return source
+
+
+async def write(rig: OpcuaRig, number: int) -> int:
+    """Write a number now; return its source timestamp."""
+    now = datetime.now(UTC)
+    await rig.write("count", float(number), source=now)
+    return (now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1_000
+
+
 async def count_on(rig: OpcuaRig) -> None:
     """Write 1, 2, 3... with a source timestamp each."""
     number = 0
@@ -92,16 +115,7 @@ async def test_the_servers_history_fills_the_gap(tmp_path: object, free_port: in
     await rig.start({"count": 0.0})
     assert rig.server is not None
     await rig.server.historize_node_data_change(rig.nodes["count"], period=None, count=2_000)
-    settings = {
-        "kind": "opcua",
-        "path": str(PATH),
-        "url": rig.url,
-        "allow_insecure": True,
-        "interval_s": 0.1,
-        "tags": [{"name": "count", "node_id": f"nsu={NAMESPACE};s=pump-7.count"}],
-    }
-    machine = make_settings(tmp_path, {"port": free_port}, machines=[settings]).machines[0]  # type: ignore[arg-type]  # validated
-    (source,) = build_sources([machine])
+    source = make_source(tmp_path, free_port, rig.url)
     assert isinstance(source.driver, OpcuaDriver)
     cable, collector = Cable(source.driver), Collector()
     disk, poller = (
@@ -138,41 +152,24 @@ async def test_what_a_dead_cable_swallowed_is_covered_though_it_had_been_silent_
     await rig.start({"count": 0.0})
     proxy = SilentProxy(free_port)
     await proxy.start()
-    settings = {
-        "kind": "opcua",
-        "path": str(PATH),
-        "url": f"opc.tcp://127.0.0.1:{proxy.port}/forewarn",
-        "allow_insecure": True,
-        "interval_s": 0.1,
-        "timeout_s": 0.5,
-        "history": "off",
-        "tags": [{"name": "count", "node_id": f"nsu={NAMESPACE};s=pump-7.count"}],
-    }
-    machine = make_settings(tmp_path, {"port": free_port}, machines=[settings]).machines[0]  # type: ignore[arg-type]  # validated
-    (source,) = build_sources([machine])
+    url = f"opc.tcp://127.0.0.1:{proxy.port}/forewarn"
+    source = make_source(tmp_path, free_port, url, timeout_s=0.5, history="off")
     collector = Collector()
     disk, poller = Disk(collector), Poller(source, collector, MachineStates())
     task = asyncio.create_task(poller.run())
-    issued: set[int] = set()
-
-    async def write(number: int) -> None:
-        now = datetime.now(UTC)
-        issued.add((now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1_000)
-        await rig.write("count", float(number), source=now)
-
     try:
         await until(lambda: disk.flush() and bool(disk.values), "it is read", 40)
-        await write(1)
+        issued = {await write(rig, 1)}
         await until(lambda: disk.flush() and 1.0 in disk.values, "values come", 40)
         reached = collector.gaps.reached_ns(PATH)
         await until(lambda: collector.gaps.reached_ns(PATH) > reached + 1_200_000_000, "silence counts", 40)
         proxy.silent = True
         for number in range(2, 5):
-            await write(number)
+            issued.add(await write(rig, number))
             await asyncio.sleep(0.3)
         await until(lambda: disk.flush() and collector.gaps.has_open(), "it is lost", 40)
         proxy.silent = False
-        await write(9)
+        await write(rig, 9)
         await until(lambda: disk.flush() and 9.0 in disk.values and len(disk.gaps) > 0, "it is back", 40)
     finally:
         task.cancel()
