@@ -9,6 +9,7 @@ import msgspec
 import structlog
 
 from edge.drivers import Driver, NotConnected, TellsGaps, TellsSilence
+from edge.garbage import GarbageSweep
 from edge.polling.clock import Timeline
 from edge.polling.collector import Collector
 from edge.polling.gaps import Pace
@@ -32,6 +33,9 @@ GRACE_S = 30.0
 
 FAULT_S_MAX = 90.0
 """Longer than the supervisor waits before it begins a poller again that broke."""
+
+SWEEP = GarbageSweep()
+"""One for all pollers of the program."""
 
 Result = TypeVar("Result")
 log = structlog.get_logger()
@@ -113,6 +117,7 @@ class Poller:
                 self._say_lost(str(error))
             finally:
                 await self._close()
+                SWEEP.sweep(time.monotonic())
             await asyncio.sleep(backoff.next_delay_s())
 
     def note_fault(self, error: str) -> None:

@@ -208,12 +208,14 @@ def soak(folder: Path, seconds: float, tell: Callable[[str], None] = print) -> C
 
 
 def rest(plant: Plant) -> Sample:
-    """Wait until all is well, and some seconds more; return the sample with the fewest tasks of these."""
+    """Wait until all is well, and some seconds more; return the sample of these with the median of tasks."""
+    time.sleep(REST_S)  # a loss has to be noticed before its end can be awaited
     wait_until(plant.is_well, "the edge has its broker and machines", PATIENCE_S)
     first = len(plant.read_samples())
     wait_until(lambda: len(plant.read_samples()) >= first + REST_S, "the edge has said what it holds", 60)
     found = plant.read_samples()[first:]
-    return min(found, key=lambda one: (one.task_count, one.files, one.threads))
+    assert plant.is_well()
+    return sorted(found, key=lambda one: (one.task_count, one.files, one.threads))[len(found) // 2]
 
 
 def disturb(plant: Plant, until: float, tell: Callable[[str], None]) -> dict[str, int]:
