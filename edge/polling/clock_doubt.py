@@ -54,6 +54,8 @@ class ClockJudge:
         self._is_synchronised = is_synchronised
         self._first_sync_ns = round(first_sync_s * NS_PER_S)
         self._offset_ns: int | None = None
+        self._offset_before_ns: int | None = None
+        """What was believed before the clock last went ahead."""
         self._doubted_offset_ns = 0
         self._since_ns = 0
 
@@ -74,6 +76,8 @@ class ClockJudge:
         else:
             if not before and self._offset_ns is not None:
                 self._note_step(offset_ns - self._offset_ns)
+                if offset_ns - self._offset_ns > SLACK_S * NS_PER_S:
+                    self._offset_before_ns = self._offset_ns
             self._offset_ns = offset_ns
             self.floor_ns = max(self.floor_ns, now_ns - SLACK_S * NS_PER_S)
             if before:
@@ -98,6 +102,9 @@ class ClockJudge:
         doubt: Doubt = ""
         if now_ns < self.floor_ns:
             doubt = "behind"
+            if self._is_as_before(now_ns - boot_ns):
+                self.floor_ns = min(self.floor_ns, now_ns)
+                return ""
         elif self._offset_ns is not None and now_ns - boot_ns - self._offset_ns > AHEAD_S * NS_PER_S:
             doubt = "ahead"
         elif boot_ns < self._first_sync_ns and self._offset_ns is None:
@@ -109,6 +116,11 @@ class ClockJudge:
             self.floor_ns = min(self.floor_ns, now_ns)
             return ""
         return doubt
+
+    def _is_as_before(self, offset_ns: int) -> bool:
+        """Whether the clock shows again what it did before it went ahead: that was the mistake, then."""
+        before_ns = self._offset_before_ns
+        return before_ns is not None and abs(offset_ns - before_ns) <= SLACK_S * NS_PER_S
 
 
 def find_floor(outbox: Path) -> int:

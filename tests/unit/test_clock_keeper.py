@@ -112,6 +112,19 @@ def test_a_clock_set_back_for_hours_waits_and_one_set_back_a_little_does_not() -
     assert times(keeper.release(TRUE + 2 * SECOND, 2 * SECOND)) == [TRUE + SECOND]
 
 
+def test_a_clock_that_went_an_hour_ahead_and_comes_back_is_believed_at_once() -> None:
+    """It shows again what it did before: the hour was the mistake, and nobody waits for it to pass."""
+    keeper = ClockKeeper()
+    keeper.admit(PUMP, poll(TRUE), TRUE, 0)
+    ahead = TRUE + 3600 * SECOND
+    assert times(keeper.admit(PUMP, poll(ahead + SECOND), ahead + SECOND, SECOND)) == [ahead + SECOND]
+    back = TRUE + 2 * SECOND
+    assert times(keeper.admit(PUMP, poll(back), back, 2 * SECOND)) == [back]
+    assert keeper.judge.doubt == ""
+    early = TRUE - 3000 * SECOND
+    assert times(keeper.admit(PUMP, poll(early), early, 3 * SECOND)) == []
+
+
 def test_a_clock_that_is_set_is_said_once_and_one_that_drifts_is_not() -> None:
     """Each step, with its size and direction; slewing by milliseconds is nothing to tell."""
     keeper, news = ClockKeeper(), ClockNews()
