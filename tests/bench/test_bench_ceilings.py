@@ -1,5 +1,6 @@
 """The ceiling of each stage between broker and store alone, at 1,000 values a message, in one run."""
 
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from cloud.stores.lines import encode_block
 from models.link import LinkMessage
 from models.telemetry import Batch, Frame, Topics, encode_batch
 from tests.bench.broker_ceiling import measure_messages_per_s
+from tests.bench.end_to_end_rig import Line, running_line, verify
 from tests.bench.flooding_edge import GATEWAY, Load
 from tests.integration.influx_front import InfluxServer
 from tests.servers import Mosquitto
@@ -26,6 +28,11 @@ MESSAGES = 200
 ROUNDS = 5
 BROKER_MESSAGES = 4_000
 LOAD = Load(machines=20, tags=10, rows=100)
+WIDE = Load(machines=200, tags=10, rows=100)
+EMBEDDED = "{kind: embedded, path: store.sqlite}"
+FLUSH_S = 0.02
+FLOOD_S = 2.0
+FLOODS = 3
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 
@@ -111,6 +118,36 @@ def test_the_ceiling_of_each_stage(mosquitto: Mosquitto, tmp_path: Path) -> None
     payload = make_deliveries(0)[0].message.payload
     rate = measure_messages_per_s(mosquitto.port, payload, BROKER_MESSAGES)
     print(f"  {'raw broker, QoS 1, ' + str(len(payload)) + ' bytes':44} {rate * 1_000 / 1e6:7.2f} M values/s")
+    print_end_to_end(mosquitto, tmp_path, 1 / watch.least["raw POST into InfluxDB 1.6"][0])
+
+
+def print_end_to_end(mosquitto: Mosquitto, folder: Path, raw_post: float) -> None:
+    """Print what the whole way carries beside its ceilings; `raw_post` in M values/s."""
+    server = InfluxServer(folder)
+    try:
+        settings = server.native_settings("end-to-end")
+        settings.set_up()
+        place = f"{{kind: influxdb, url: '{settings.address}', org: plant, bucket: end-to-end}}"
+        for name, store in (("InfluxDB 1.6", place), ("the embedded store", EMBEDDED)):
+            line = Line(make_folder(folder, name), mosquitto, store)
+            with running_line(line, WIDE, FLUSH_S):
+                line.flood(1.0)
+                floods = [line.flood(FLOOD_S) for _ in range(FLOODS)]
+            assert verify(line.folder)["values_missing"] == 0
+            rate = statistics.median(one.rate for one in floods) / 1e6
+            of_ceiling = f", {100 * rate / raw_post:.0f} % of the raw POST" if store is place else ""
+            words, cost = f"end to end into {name}", floods[0].cost_us("ingester")
+            print(f"  {words:44} {rate:7.2f} M values/s, ingester {cost:.3f} us/value{of_ceiling}")
+    finally:
+        server.close()
+    print("  floors: 0.5 M values/s into InfluxDB, 0.8 M into the embedded store, on two free cores")
+
+
+def make_folder(folder: Path, name: str) -> Path:
+    """Return a new folder."""
+    made = folder / name.replace(" ", "-")
+    made.mkdir()
+    return made
 
 
 def tidy(writer: EmbeddedWriter) -> None:
