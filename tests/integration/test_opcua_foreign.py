@@ -109,8 +109,10 @@ async def test_an_overflowed_queue_is_a_gap_with_its_tags(server: NodeOpcua) -> 
     driver = build(server, ["t0", "t1"], interval_s=0.05, publish_s=1.0, queue_max=2)
     with capture_logs() as logs:
         await driver.connect()
-    (gap,) = await read_gaps(driver)
+        (gap,) = await read_gaps(driver)
+        await read_gaps(driver)
     await driver.close()
+    assert [line["cause"] for line in logs if line["event"] == "values_lost"] == ["overflow"]
     assert (gap.reason, gap.tags) == ("overflow", [])  # every tag of the machine
     assert gap.values is not None
     assert gap.values >= 2

@@ -11,7 +11,7 @@ from edge.drivers.opcua.certificates import find_warning, read_clock
 from edge.drivers.opcua.client import NODES_PER_CALL_MAX, OpcuaSession
 from edge.drivers.opcua.following import Following
 from edge.drivers.opcua.history import History
-from edge.drivers.opcua.losses import Losses
+from edge.drivers.opcua.losses import Losses, explain_loss
 from edge.drivers.opcua.sayings import Sayings
 from edge.drivers.opcua.settings import OpcuaMachineSettings, is_loopback
 from models.telemetry import Frame, Gap, quality
@@ -99,6 +99,7 @@ class OpcuaDriver:
         if beats is not None:
             frames += self._gatherer.gather([self._gatherer.keep_newer(beats)])
         self._losses.note_overflows(self._gatherer.take_overflows())
+        self._say_losses()
         self._name_what_is_no_number(fresh)
         return frames
 
@@ -135,8 +136,7 @@ class OpcuaDriver:
         server = self._settings
         if server.security is None and not is_loopback(server.url):
             reason = "anyone on the network could read along or pose as the machine: give it security"
-            today = read_clock().date().isoformat()  # for ever, but not at every reconnect
-            self._sayings.warn_once("no_security", today, url=server.url, reason=reason)
+            self._sayings.warn_daily(read_clock().date(), "no_security", url=server.url, reason=reason)
         for whose, certificate in session.certificates.items():
             days = find_warning(certificate, read_clock())
             if days is not None:
@@ -171,6 +171,13 @@ class OpcuaDriver:
         for place in sorted(missing):
             reason = f"the server followed {len(self._watched)} tags before, and now {len(watched)}"
             self._sayings.warn_once("item_missing", self._names[place], tag=self._names[place], reason=reason)
+
+    def _say_losses(self) -> None:
+        """Say what is lost, and the mend, once a day for each cause: every loss is counted as a gap."""
+        for cause in self._losses.causes:
+            self._sayings.warn_daily(
+                read_clock().date(), "values_lost", cause, cause=cause, reason=explain_loss(cause)
+            )
 
     def _name_what_is_no_number(self, blocks: Sequence[Rows]) -> None:
         for rows in blocks:

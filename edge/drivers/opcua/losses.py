@@ -8,6 +8,18 @@ from edge.drivers.columns import Overflow
 from edge.drivers.news import Dropped
 from models.telemetry import Gap, GapReason
 
+_MENDS: dict[GapReason, str] = {
+    "overflow": "the server's queue of a tag was too small: a larger queue_max, or a longer interval_s",
+    "notifications_lost": "messages did not arrive, and the server has forgotten them: look at the network, "
+    "and at how busy the server is",
+    "memory_full": "the server tells more than the gateway takes: a longer interval_s, or fewer tags",
+}
+
+
+def explain_loss(cause: GapReason) -> str:
+    """Return what the cause means and what mends it, for a person."""
+    return _MENDS.get(cause, cause)
+
 
 class LostMessages(msgspec.Struct):
     """Messages of one subscription that are missing between the timestamps of those around them."""
@@ -24,6 +36,11 @@ class Losses:
     def __init__(self, tags: Sequence[str]) -> None:
         self._tags = tags
         self._gaps: dict[GapReason, Gap] = {}
+
+    @property
+    def causes(self) -> list[GapReason]:
+        """Why something is missing since the last call of `take`."""
+        return list(self._gaps)
 
     def take(self) -> list[Gap]:
         """Return the gaps since the last call."""

@@ -1,4 +1,6 @@
-"""Says of one machine what a person should mend, each thing once, over all reconnects."""
+"""Says of one machine what a person should mend, each thing once, or once a day, over all reconnects."""
+
+from datetime import date
 
 import structlog
 
@@ -11,6 +13,7 @@ class Sayings:
     def __init__(self, machine: str) -> None:
         self._machine = machine
         self._said: set[tuple[str, str]] = set()
+        self._days: dict[tuple[str, str], date] = {}
 
     def has_said(self, event: str, about: str = "") -> bool:
         """Return whether this was said of `about` before."""
@@ -20,4 +23,10 @@ class Sayings:
         """Write a warning, unless it was written before."""
         if not self.has_said(event, about):
             self._said.add((event, about))
+            log.warning(event, machine=self._machine, **facts)
+
+    def warn_daily(self, today: date, event: str, about: str = "", /, **facts: object) -> None:
+        """Write a warning of something that goes on, unless it was written today."""
+        if self._days.get((event, about)) != today:
+            self._days[event, about] = today
             log.warning(event, machine=self._machine, **facts)
