@@ -57,12 +57,16 @@ def verify(
     import msgspec
 
     from cloud.ingest import verification
+    from cloud.ingest.day_counts import list_days
     from cloud.ingest.gaps import account_gaps, list_gaps
     from cloud.ingest.ledger import list_accounts
+    from cloud.ingest.read_back import describe
 
     settings = _load(config)
     engine = settings.records.build()
-    days = cloud_store.read_back(settings, engine, now=read_back)
+    if read_back:
+        cloud_store.ask_store(settings, engine)
+    days = list_days(engine)
     gaps = account_gaps(list_gaps(engine, gateway=gateway))
     accounts = [
         verification.verify(one, gaps.get((one.gateway, one.epoch))) for one in list_accounts(engine, gateway)
@@ -70,10 +74,12 @@ def verify(
     if as_json:
         typer.echo(msgspec.json.encode(accounts).decode())
     else:
-        for line in days.lines:
+        for line in describe(days):
             typer.echo(line)
         typer.echo(verification.describe(accounts))
-    raise typer.Exit(1 if days.damaged or any(one.batches_missing for one in accounts) else 0)
+    raise typer.Exit(
+        1 if any(row.missing for row in days) or any(one.batches_missing for one in accounts) else 0
+    )
 
 
 def _load(file: Path) -> "CloudSettings":

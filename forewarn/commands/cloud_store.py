@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from cloud.settings import CloudSettings
-    from cloud.stores import StoreFindings
     from cloud.stores.shelf import StoreSettings
 
 ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="the settings, cloud.yaml")]
@@ -53,21 +52,16 @@ def check_store(config: ConfigOption) -> None:
     raise typer.Exit(1 if findings.damaged else 0)
 
 
-def read_back(settings: "CloudSettings", engine: "Engine", *, now: bool) -> "StoreFindings":
-    """Return what the store lacked when it was asked for its counts, `now` or last night."""
+def ask_store(settings: "CloudSettings", engine: "Engine") -> None:
+    """Have the store say now how many values it has, today's included."""
     import time
     from contextlib import closing
 
-    from cloud.ingest.day_counts import list_days
-    from cloud.ingest.read_back import describe, read_back
-    from cloud.stores import StoreFindings
+    from cloud.ingest.read_back import read_back
 
-    store, now_ns = settings.store, time.time_ns()
-    if now:
-        with closing(store.build_reader()) as reader:
-            read_back(engine, reader, now_ns=now_ns, keeps_days=store.retention_days, today=True)
-    rows = list_days(engine)
-    return StoreFindings(describe(rows), damaged=any(row.missing for row in rows))
+    store = settings.store
+    with closing(store.build_reader()) as reader:
+        read_back(engine, reader, now_ns=time.time_ns(), keeps_days=store.retention_days, today=True)
 
 
 def _load_store(file: Path) -> "StoreSettings":

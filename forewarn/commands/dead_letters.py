@@ -35,7 +35,7 @@ def list_letters(
     count_max: Annotated[int, typer.Option("--max", min=1, help="how many, newest first")] = 100,
     as_json: JsonOption = False,
 ) -> None:
-    """List the newest dead letters, and how many there are by reason."""
+    """List the newest dead letters with their reasons, and say how many there are."""
     import msgspec
 
     from cloud.ingest.dead_letters import list_heads

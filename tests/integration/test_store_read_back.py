@@ -131,6 +131,17 @@ def test_the_upkeep_reads_back_by_itself_and_shows_the_alarm(
     assert "forewarn_read_back_missing_values 199.0" in metrics.render().decode()
 
 
+def test_verify_of_a_new_installation_is_no_error(tmp_path: Path) -> None:
+    """Before anything has come there is nothing to miss."""
+    file = tmp_path / "cloud.yaml"
+    file.write_text("records: {path: records.sqlite}\nstore: {kind: embedded, path: store.sqlite}\n")
+    for more in ([], ["--read-back"]):
+        command = [sys.executable, "-m", "forewarn", "cloud", "verify", "--config", str(file), *more]
+        said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (said.returncode, said.stderr) == (0, "")
+        assert said.stdout.endswith("no gateway has sent anything yet\n")
+
+
 def test_verify_asks_now_and_fails_when_values_are_missing(
     store: EmbeddedStoreSettings, engine: Engine, tmp_path: Path
 ) -> None:
