@@ -13,24 +13,24 @@ PREFACE = """# Models: what the detectors find, and what they cost in false alar
 
 Written by `forewarn models benchmark all --data DIR`. One recipe and one set of parameters for all machines;
 no label is used in learning, every row is judged from itself and earlier rows, and elapsed time is no
-feature. The baselines see the same multi-window features and are calibrated by the same promise: what is left
-of the difference is the detector. `random` guesses, `always_alarm` never stops: a metric on which they
+feature. The baselines see the same multi-window features and are calibrated by the same promise: what is
+left of the difference is the detector. `random` guesses, `always_alarm` never stops: a metric on which they
 do well says nothing. Shares are between 0 and 1. The figures are those of the files named; files left out of
 the folder were never looked at.
 """
 PURPOSES = {
-    "skab": "A real water-pump rig. Learned from the first 400 s of each experiment, judged on the rest. `f1`, "
-    "`far`, `mar`: rows above the limit, pooled. The others count alerts (8 of 10 rows). So short a baseline "
-    "supports only a provisional promise.",
+    "skab": "A real water-pump rig. Learned from the first 400 s of each experiment, judged on the rest. "
+    "`f1`, `far`, `mar`: rows above the limit, pooled. The others count alerts (8 of 10 rows). So short a "
+    "baseline supports only a provisional promise.",
     "nab": "Single tags. Learned from 15 % (750 rows at most), and anew every week from the rows without an "
     "alert. NAB's standard profile on alerts; one that stays on is said again every week.",
     "tep": "The Tennessee Eastman process. Learned from one normal run; the limit is the held-out 99 % "
-    "quantile. `fdr18` leaves out the faults that change next to nothing (3, 9, 15).",
+    "quantile. `fdr18` leaves out faults that change next to nothing (3, 9, 15).",
     "cmapss": "Turbofans run to failure. Learned from the first 40 cycles of half of the engines, judged on "
-    "the others; healthy is farther than 125 cycles from the end. Remaining life: five folds by engine, every "
-    "cycle counts, capped at 125.",
+    "the others; healthy is farther than 125 cycles from the end. Remaining life: five folds by engine, "
+    "every cycle counts, capped at 125.",
     "hvac": "Air handlers. A day counts by the level that a tenth of its minutes exceed.",
-    "ims": "Bearings run to failure. Learned from the first quarter; alerts in the first half count as false.",
+    "ims": "Bearings run to failure. Learned from the first quarter; an alert in the first half is false.",
     "metropt": "A metro train's compressor in windows of 45 minutes whose order is lost, five folds: "
     "neighbours of what is judged are learned from, so every detector looks better than it is.",
 }

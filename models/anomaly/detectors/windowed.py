@@ -35,9 +35,12 @@ class WindowedDetector(ABC):
     healthy row, and the members' logarithms are joined by a log-mean-exp.
     """
 
-    def __init__(self, *, windows: Windows | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, *, windows: Windows | None = None, seed: int = 0, fit_rows_min: int = FIT_ROWS_MIN
+    ) -> None:
         self.windows = windows or plan_windows()
         self.seed = seed
+        self.fit_rows_min = fit_rows_min
         self.reach_rows = self.windows.longest
 
     @abstractmethod
@@ -52,7 +55,7 @@ class WindowedDetector(ABC):
         """
 
     def fit(self, values: Matrix) -> Self:
-        """Learn; needs `FIT_ROWS_MIN` rows with filled windows, and as many beside every held-out block."""
+        """Learn; needs `fit_rows_min` rows with filled windows, and as many beside every held-out block."""
         self.scales_ = learn_scales(values, self.windows)
         features = self.scales_.compute(values, self.windows)
         usable: Mask = ~np.asarray(np.isnan(features).any(axis=1))
@@ -104,10 +107,10 @@ class WindowedDetector(ABC):
         return state
 
     def _learn_rows(self, features: Matrix) -> State:
-        if len(features) < FIT_ROWS_MIN:
+        if len(features) < self.fit_rows_min:
             raise TrainingRejected(
                 f"only {len(features)} rows have values of all tags over the longest window "
-                f"({self.windows.longest} rows) beside a held-out block; {FIT_ROWS_MIN} are needed: "
+                f"({self.windows.longest} rows) beside a held-out block; {self.fit_rows_min} are needed: "
                 "take a longer span or shorter windows"
             )
         rows = features[:: -(-len(features) // FIT_ROWS_MAX)]
