@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.anomaly.calibration.promise import Promise
 from models.anomaly.detectors import Detector
 from models.anomaly.detectors.shelf import DETECTORS, restore_detector
 from models.anomaly.features import Windows
@@ -42,6 +43,7 @@ class Card(msgspec.Struct, frozen=True):
     """What a bundle is and where it comes from. `tags` in the order of the columns; spans in nanoseconds.
 
     `left_out` names tags that are not judged, with the reason. `rows` are the grid's rows learned from.
+    `promise` says how many false alarms to expect of the limit; None in bundles that promise windows only.
     """
 
     format: int
@@ -59,6 +61,7 @@ class Card(msgspec.Struct, frozen=True):
     seed: int
     versions: dict[str, str]
     training_sha256: str
+    promise: Promise | None = None
 
 
 class Bundle(msgspec.Struct, frozen=True):
