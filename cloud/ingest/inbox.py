@@ -8,6 +8,10 @@ import msgspec
 
 from models.link import LinkMessage
 
+HALT_S = 0.02
+MANY_PART = 4
+"""A quarter of `enough` is many."""
+
 
 class Delivery(msgspec.Struct, frozen=True):
     """A message as it came in. `connection` numbers the connection it came by: only there can it be acked."""
@@ -42,7 +46,8 @@ class Inbox:
                 return False
             self._waiting.append(delivery)
             self._bytes += size
-            if len(self._waiting) == 1 or len(self._waiting) == self._enough:
+            many = -(-self._enough // MANY_PART)
+            if len(self._waiting) in (1, many, self._enough):
                 self._changed.notify()
             return True
 
@@ -58,13 +63,16 @@ class Inbox:
         """Return what waits, oldest first, at most `count_max` messages and about `bytes_max` bytes.
 
         Waits `patience_s` for a first message, then until there are `enough` of them or the first is
-        `linger_s` old: large writes cost a store far less than many small ones.
+        `linger_s` old: large writes cost a store far less than many small ones. Many that come to a halt are
+        not waited for: gateways that have sent all they may send wait for our receipts.
         """
         with self._changed:
             self._enough = enough
             self._changed.wait_for(lambda: self._waiting, patience_s)
             while self._waiting and len(self._waiting) < enough:
                 left_s = self._waiting[0].arrived_s + linger_s - time.monotonic()
+                if len(self._waiting) * MANY_PART >= enough:
+                    left_s = min(left_s, self._waiting[-1].arrived_s + HALT_S - time.monotonic())
                 if left_s <= 0:
                     break
                 self._changed.wait(left_s)

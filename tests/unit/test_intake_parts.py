@@ -63,6 +63,21 @@ def test_the_inbox_waits_for_company_no_longer_than_told() -> None:
     assert time.monotonic() - began < 10
 
 
+def test_many_that_come_to_a_halt_are_not_waited_for() -> None:
+    """Gateways that have sent all they may wait for receipts; a few messages wait for company."""
+    inbox = Inbox(1000, 10_000)
+    for _ in range(25):
+        inbox.put(delivery())
+    began = time.monotonic()
+    assert len(take(inbox, enough=100, linger_s=30.0)) == 25
+    assert time.monotonic() - began < 10
+    for _ in range(24):
+        inbox.put(delivery())
+    began = time.monotonic()
+    assert len(take(inbox, enough=100, linger_s=0.4)) == 24
+    assert time.monotonic() - began >= 0.35
+
+
 def test_a_new_connection_empties_the_inbox_of_the_old() -> None:
     """What came by an earlier connection comes again, and gives its room back."""
     inbox = Inbox(messages_max=2, bytes_max=10)
