@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import edge.agent
+import edge.carriers
 from edge.outbox.outbox import Outbox, Put
 from edge.publishing.limits import FAILURE_CODE_MIN, NO_SUBSCRIBERS_CODE
 from edge.publishing.publisher import Publisher
@@ -58,8 +59,7 @@ class TrustingPublisher(Publisher):
         super()._take_delivery(mid, code)
         if sequence is not None and code < FAILURE_CODE_MIN and code != NO_SUBSCRIBERS_CODE:
             self._sending.receive([(sequence, sequence)], self._loop.time())
-            self._to_release.add(sequence)
-            self._released.set()
+            self._releasing.add([(sequence, sequence)])
 
 
 def main() -> None:
@@ -68,7 +68,7 @@ def main() -> None:
     SayingOutbox.pipe = os.open(pipe, os.O_WRONLY)
     edge.agent.Outbox = HastyOutbox if custody == "normal" else SayingOutbox  # type: ignore[misc]
     if custody == "puback":
-        edge.agent.Publisher = TrustingPublisher  # type: ignore[misc]
+        edge.carriers.Publisher = TrustingPublisher  # type: ignore[misc]
     set_up_logs("json")
     edge.agent.run_edge(load_settings(file, EdgeSettings), file)
 

@@ -6,8 +6,11 @@ import sqlite3
 import time
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from cloud.ingest.gaps import list_gaps
+from cloud.ingest.ledger import list_accounts
+from cloud.records import open_records
 from cloud.settings import CloudSettings
 from cloud.stores import StoreReader
 from models.settings import load_settings
@@ -163,6 +166,8 @@ class Plant:
             self.ingesters.append(ingester)
             self._exit.callback(ingester.stop)
         self.ingesters[0].start()
+        self._records = open_records(f"sqlite:///{self.folder / 'records.sqlite'}")
+        self._exit.callback(self._records.dispose)
 
     def _write_edge(self, number: int, modbus_port: int) -> None:
         lines = [
@@ -230,7 +235,7 @@ class Plant:
 
     def read_gaps(self) -> list[tuple[str, Gap]]:
         """Return every gap that the cloud has recorded."""
-        return []
+        return [(one.machine, one.gap) for one in list_gaps(self._records)]
 
     def open_reader(self) -> StoreReader:
         """Return a reader of the store."""
@@ -242,24 +247,31 @@ class Plant:
             row.machine for row in self.read_stored(since_ns)
         }
 
-    def list_waiting(self, up_to: dict[int, int]) -> int:
-        """Return how many batches with a sequence of at most `up_to[gateway]` wait in the outboxes."""
-        return sum(
-            self._ask(number, "SELECT count(*) FROM batches WHERE sequence <= ?", last)
-            for number, last in up_to.items()
-        )
+    def count_unstored(self, up_to: dict[int, int]) -> int:
+        """Return how many batches with a sequence of at most `up_to[gateway]` the cloud does not have yet."""
+        stored = {(one.gateway, one.epoch): one.stored for one in list_accounts(self._records)}
+        count = 0
+        for number, last in up_to.items():
+            for sequence, epoch in self._query(
+                number, "SELECT sequence, epoch FROM batches, identity WHERE sequence <= ?", last
+            ):
+                count += sequence not in stored.get((f"gateway-{number}", epoch), ())
+        return count
 
     def read_sequences(self) -> dict[int, int]:
         """Return the last sequence of each gateway."""
-        return {number: self._ask(number, "SELECT sequence_last FROM totals") for number in self.outboxes}
+        return {
+            number: sum(last for (last,) in self._query(number, "SELECT sequence_last FROM totals"))
+            for number in self.outboxes
+        }
 
-    def _ask(self, gateway: int, query: str, *values: int) -> int:
+    def _query(self, gateway: int, query: str, *values: int) -> list[tuple[Any, ...]]:
         try:
             address = f"{self.outboxes[gateway].as_uri()}?mode=ro"
             with closing(sqlite3.connect(address, uri=True)) as beside:
-                return int(beside.execute(query, values).fetchone()[0] or 0)
+                return beside.execute(query, values).fetchall()
         except sqlite3.Error:  # its disk is away just now, or it has none yet
-            return 0
+            return []
 
 
 def _read_rows(reader: StoreReader, machine: MachinePath, start_ns: int) -> list[Row]:

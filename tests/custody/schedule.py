@@ -97,10 +97,10 @@ def _strike(plant: Plant, fault: Fault) -> Strike:
     began = time.monotonic()
     fault.strike(plant)
     ended, last = time.monotonic(), plant.read_sequences()
-    peak = waiting = plant.list_waiting(last)
+    peak = waiting = plant.count_unstored(last)
     while waiting and time.monotonic() - ended < RECOVERY_S_MAX:
         time.sleep(LOOK_S)
-        waiting = plant.list_waiting(last)
+        waiting = plant.count_unstored(last)
         peak = max(peak, waiting)
     recovery_s = None if waiting else round(time.monotonic() - ended, 1)
     return Strike(fault.name, round(ended - began, 1), peak, recovery_s)
@@ -109,9 +109,9 @@ def _strike(plant: Plant, fault: Fault) -> Strike:
 def _drain(plant: Plant) -> int:
     """Wait until all that waits now has gone; return how many batches have not."""
     last, until = plant.read_sequences(), time.monotonic() + DRAIN_S_MAX
-    while plant.list_waiting(last) and time.monotonic() < until:
+    while plant.count_unstored(last) and time.monotonic() < until:
         time.sleep(LOOK_S)
-    return plant.list_waiting(last)
+    return plant.count_unstored(last)
 
 
 def _leave_out_unfinished(
