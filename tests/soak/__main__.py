@@ -42,9 +42,16 @@ def main() -> None:
     wishes = parser.parse_args()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        course = soak(Path(folder), 60 * wishes.minutes, lambda line: print(line, flush=True))
+        told: list[str] = []
+
+        def tell(line: str) -> None:
+            print(line, flush=True)
+            told.append(line)
+
+        course = soak(Path(folder), 60 * wishes.minutes, tell)
     outcome = describe(course, (load, os.getloadavg()[0]))
     print(outcome)
+    outcome = "\n".join([outcome, "every half minute:", *told])
     if wishes.write is not None:
         page = PAGE.read_text(encoding="utf-8").format(
             arguments=f"--minutes {wishes.minutes:g}",
