@@ -69,9 +69,14 @@ class DayRow(msgspec.Struct, frozen=True):
     checked_ns: int | None
 
     @property
+    def is_checked(self) -> bool:
+        """Whether the store was asked since the last of these values came."""
+        return self.found is not None and self.checked_ns is not None and self.checked_ns >= self.changed_ns
+
+    @property
     def missing(self) -> int:
         """How many values the store lacks at least; 0 while nobody asked it."""
-        return 0 if self.found is None else max(0, self.certain - self.found)
+        return max(0, self.certain - (self.found or 0)) if self.is_checked else 0
 
 
 class DayCounter:

@@ -73,9 +73,10 @@ def say_mismatches(rows: Sequence[DayRow]) -> str:
 
 def describe(rows: Sequence[DayRow]) -> list[str]:
     """Return lines for `forewarn cloud verify`: what was read back, and every day that lacks values."""
-    asked = [row for row in rows if row.found is not None]
+    asked = [row for row in rows if row.is_checked]
     if not asked:
         return ["read back: the store was not asked yet; it is each night, or now with --read-back"]
+    later = f", {len(rows) - len(asked)} not asked since they changed" if len(rows) > len(asked) else ""
     short = [row for row in asked if row.missing]
     lines = [
         f"read back: {row.machine} on {say_day(row.day)}: {row.found or 0:,} values in the store, "
@@ -86,7 +87,10 @@ def describe(rows: Sequence[DayRow]) -> list[str]:
         lines.append(f"read back: and {len(short) - LINES_MAX} more machine-days")
     found, certain = sum(row.found or 0 for row in asked), sum(row.certain for row in asked)
     verdict = f"{len(short)} lack values" if short else "none lacks any"
-    return [*lines, f"read back: {len(asked)} machine-days, {found:,} values found of {certain:,}: {verdict}"]
+    return [
+        *lines,
+        f"read back: {len(asked)} machine-days, {found:,} values found of {certain:,}: {verdict}{later}",
+    ]
 
 
 def say_day(day: int) -> str:

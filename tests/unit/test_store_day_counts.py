@@ -115,6 +115,10 @@ def test_rows_add_up_and_a_restart_doubts_what_lies_before_it(tmp_path: Path) ->
     assert [one.found for one in list_days(engine)] == [210]
     with begin_write(engine) as connection:
         record_days(connection, counter.count([block(300, 1)]), 9)
-    assert len(list_days(engine, stale_before=1)) == 1
+    (late,) = list_days(engine, stale_before=1)
+    assert (late.certain, late.found, late.missing) == (201, 210, 0)
+    note_check(engine, late, 100, 8)
+    assert list_days(engine)[0].missing == 0  # it was asked before the last value came
+    assert note_check(engine, late, 100, 9).missing == 101
     forget_days(engine, 1)
     assert list_days(engine) == []
