@@ -109,9 +109,12 @@ class Intake:
         self._link.start()
 
     def stop(self) -> None:
-        """Leave the broker; what comes within `session_expiry_s` waits there."""
+        """Leave the broker in order: it gives our share to the others, or tells gateways that nobody is here.
+
+        An ingester that dies keeps its share for `session_expiry_s`, in case it comes back.
+        """
         self._leaving = True
-        self._link.stop()
+        self._link.stop(end_session=True)
 
     def check(self) -> None:
         """See to the link between two writes; raise `LinkDied` when its thread is gone."""

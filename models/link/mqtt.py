@@ -113,11 +113,17 @@ class Link:
         )
         client.loop_start()
 
-    def stop(self, *, with_will: bool = False) -> None:
-        """Say goodbye (so that the will is not published, unless `with_will`) and end the thread."""
+    def stop(self, *, with_will: bool = False, end_session: bool = False) -> None:
+        """Say goodbye (so that the will is not published, unless `with_will`) and end the thread.
+
+        With `end_session` the broker keeps nothing for us, whatever `session_expiry_s` was.
+        """
         if self._client is not None:
             code = ReasonCode(PacketTypes.DISCONNECT, identifier=_GOODBYE_WITH_WILL) if with_will else None
-            self._client.disconnect(code)
+            properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
+            if end_session:
+                properties.SessionExpiryInterval = 0
+            self._client.disconnect(code, properties)
             self._client.loop_stop()
 
     def is_connected(self) -> bool:
