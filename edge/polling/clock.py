@@ -74,14 +74,16 @@ class Timeline:
     """The timestamps of one machine's tags, kept strictly ascending per tag.
 
     A value with the timestamp of the one before it is the same value again (a poll of something that did not
-    change) and is dropped; one that is older (the clock was set back) moves to just after it. Both are
-    counted: no stored value is ever overwritten by a later one.
+    change) and is dropped; one that is older (the clock was set back) moves to just after it. Where the last
+    one lies more than `CLAMP_S_MAX` in the future, it was the last one that was wrong: what comes has its own
+    time again, before it. All three are counted.
     """
 
     def __init__(self) -> None:
         self._last_ns: dict[str, int] = {}
         self.repeats_total = 0
         self.clamped_total = 0
+        self.set_back_total = 0
 
     def admit(self, frame: Frame, now_ns: int) -> list[Frame]:
         """Return what of `frame` is new, in order after everything admitted before."""
@@ -104,6 +106,7 @@ class Timeline:
         """Return which rows of the tag stay, and the timestamp each gets."""
         last = self._last_ns.get(tag, 0)
         if last > now_ns + CLAMP_S_MAX * 1_000_000_000:
+            self.set_back_total += timestamps[0] < last
             last = 0
         kept: dict[int, int] = {}
         for row, timestamp in enumerate(timestamps):

@@ -78,13 +78,16 @@ class ClockNews:
             )
 
     def _tell_step(self, by_ns: int) -> None:
-        by, back = say_duration(abs(by_ns) / 1e9), by_ns < 0
-        after = f"up to {say_duration(SLACK_S)} back, values come just after the last one, in their order"
+        by, keeping = say_duration(abs(by_ns) / 1e9), "what was read before carries the time of then"
+        if -SLACK_S * NS_PER_S <= by_ns < 0:
+            keeping = "until it shows more than before, values come just after the last one, in their order"
+        elif by_ns < 0:
+            keeping = f"{keeping}, in the future; what is read now carries its true time, among those"
         log.warning(
             "clock_stepped",
-            by=f"-{by}" if back else by,
+            by=f"-{by}" if by_ns < 0 else by,
             reason="the clock of this computer was set",
-            keeping=after if back else "what was read before carries the time of then",
+            keeping=keeping,
         )
 
     def _tell_doubt(self, judge: ClockJudge) -> None:

@@ -10,7 +10,7 @@ import structlog
 
 from edge.drivers import Driver, NotConnected, TellsGaps, TellsSilence
 from edge.garbage import GarbageSweep
-from edge.polling.clock import Timeline
+from edge.polling.clock import CLAMP_S_MAX, Timeline
 from edge.polling.collector import Collector
 from edge.polling.gaps import Pace
 from edge.polling.gate import GatedDriver, PollingStopped
@@ -92,6 +92,7 @@ class Poller:
         self._progress = progress or Progress()
         self._timeline = Timeline()
         self._clamped_said = 0
+        self._set_back_said = 0
         self._bad_said: dict[str, int] = {}
         states.begin(source.path, time.time_ns())
         collector.begin(source.path, source.pace)
@@ -172,13 +173,7 @@ class Poller:
         self._filler.look()
         self._states.observe(self._path, frames)
         self._say_bad_tags()
-        if self._timeline.clamped_total and not self._clamped_said:
-            log.warning(
-                "clock_went_backwards",
-                machine=str(self._path),
-                reason="values came with older timestamps than those before; they are kept just after those",
-            )
-        self._clamped_said = self._timeline.clamped_total
+        self._say_backwards()
 
     def _measure_silence(self) -> float:
         """Return how old the machine's last sign of life is: only with one, no news are good news."""
@@ -197,6 +192,7 @@ class Poller:
         counted.values_total += sum(len(frame.timestamps) * len(frame.values) for frame in frames)
         counted.repeats_total = self._timeline.repeats_total
         counted.clamped_total = self._timeline.clamped_total
+        counted.set_back_total = self._timeline.set_back_total
         counted.gaps_total = self._collector.gaps.gaps_total.get(self._path, 0)
         counted.history_values_total = self._filler.values_total
         if self._filter is not None:
@@ -240,6 +236,24 @@ class Poller:
         self._counters.losses_total += 1
         if self._states.lose(self._path, time.time_ns(), reason):
             log.warning("link_lost", machine=str(self._path), reason=reason)
+
+    def _say_backwards(self) -> None:
+        clamped, set_back = self._timeline.clamped_total, self._timeline.set_back_total
+        if clamped and not self._clamped_said:
+            log.warning(
+                "clock_went_backwards",
+                machine=str(self._path),
+                reason="values came with older timestamps than those before; they are kept just after those",
+            )
+        if set_back > self._set_back_said:
+            log.warning(
+                "clock_set_back",
+                machine=str(self._path),
+                tags=set_back - self._set_back_said,
+                reason=f"the values before were stamped more than {say_duration(CLAMP_S_MAX)} in the future",
+                keeping="these stay where they are; values carry their true time from now on, before those",
+            )
+        self._clamped_said, self._set_back_said = clamped, set_back
 
     def _say_bad_tags(self) -> None:
         bad = self._states.get(self._path).bad_tags

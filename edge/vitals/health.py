@@ -93,6 +93,7 @@ class Health:
             warnings=self._certificates.list_warnings(),
             clock_held=self._flusher.clock.values_waiting,
             clock_unknown_total=self._flusher.clock.unknown_total,
+            clock_steps_total=self._collector.keeper.judge.steps_total,
             clock_restamped_total=self._collector.keeper.values_restamped_total,
             sparkplug=self._look_at_sparkplug() if self._look_at_sparkplug is not None else None,
         )

@@ -122,6 +122,7 @@ class StatusReporter:
             "losses": sum(one.losses_total for one in counted),
             "repeats": sum(one.repeats_total for one in counted),
             "clamped": sum(one.clamped_total for one in counted),
+            "set_back": sum(one.set_back_total for one in counted),
             "suppressed": sum(one.suppressed_total for one in counted),
             "implausible": sum(one.implausible_total for one in counted),
             "gaps": sum(one.gaps_total for one in counted),

@@ -25,6 +25,7 @@ class MachineCounters(msgspec.Struct):
     losses_total: int = 0
     repeats_total: int = 0
     clamped_total: int = 0
+    set_back_total: int = 0
     suppressed_total: int = 0
     implausible_total: int = 0
     gaps_total: int = 0
@@ -50,6 +51,7 @@ class Vitals(msgspec.Struct, frozen=True):
     clock_held: int = 0
     clock_restamped_total: int = 0
     clock_unknown_total: int = 0
+    clock_steps_total: int = 0
     endings: list[Ending] = []
     warnings: list[str] = []
     sparkplug: SparkplugVitals | None = None
@@ -139,6 +141,7 @@ def _list_of_gateway(vitals: Vitals) -> list[Metric]:
         _gauge("gateway_moving", "1 while values are read and brought to the disk", not vitals.standstill),
         _gauge("broker_connected", "1 while the link to the broker stands", vitals.broker_connected),
         _gauge("clock_synchronised", "1 while a time service keeps the clock right", clock),
+        _count("clock_steps_total", "Times that the computer's clock was set", vitals.clock_steps_total),
         _gauge("clock_held_values", "Values that wait for the clock to be set", vitals.clock_held),
         _count(
             "clock_unknown_values_total",
@@ -177,6 +180,7 @@ def _list_of_machines(vitals: Vitals) -> list[Metric]:
         "losses_total": "Times that the connection was lost or not made",
         "repeats_total": "Values left out for having the timestamp of the one before",
         "clamped_total": "Values moved to just after an earlier one with a later timestamp",
+        "set_back_total": "Times that a tag's last timestamp was found to lie in the future and forgotten",
         "suppressed_total": "Values not reported for differing less than their deadband",
         "implausible_total": "Values outside what their tag can be",
         "gaps_total": "Records of what was not acquired; a gap that grows or is filled is recorded again",

@@ -121,6 +121,28 @@ async def test_missed_cycles_are_counted() -> None:
     assert abs(driver.count + missed - cycles) <= 4
 
 
+class OfTheFuture(CountingDriver):
+    """Its clock is two hours ahead for five reads, then right."""
+
+    async def read(self) -> list[Frame]:
+        """Count, by that clock."""
+        (frame,) = await super().read()
+        ahead_ns = 7_200_000_000_000 if self.count <= 5 else 0
+        return [Frame([frame.timestamps[0] + ahead_ns], frame.values)]
+
+
+async def test_a_clock_that_was_hours_ahead_is_said_and_counted_once_it_is_right() -> None:
+    """What it stamped stays in the future; from then on values have their true time."""
+    driver = OfTheFuture(0.005)
+    rig = Rig(driver)
+    with capture_logs() as said:
+        await rig.run_until(lambda: driver.count >= 12, "it was set back")
+    [line] = [line for line in said if line["event"] == "clock_set_back"]
+    assert "more than 5 min in the future" in line["reason"]
+    counted = rig.states.counters[PATH]
+    assert (counted.set_back_total, counted.clamped_total) == (1, 0)
+
+
 class BadTag(CountingDriver):
     """One of two tags is bad until the tenth read."""
 

@@ -138,6 +138,19 @@ def test_a_clock_that_is_set_is_said_once_and_one_that_drifts_is_not() -> None:
     ]
 
 
+def test_what_becomes_of_timestamps_is_said_by_how_far_the_clock_was_set_back() -> None:
+    """By seconds they go on just after the last one; by an hour they lie among those of the wrong clock."""
+    for back_s, words in ((3, "just after the last one"), (3600, "among those")):
+        keeper, news = ClockKeeper(ClockJudge(is_synchronised=lambda: True)), ClockNews()
+        with capture_logs() as said:
+            keeper.judge.look(TRUE, SECOND)
+            keeper.judge.look(TRUE - (back_s - 1) * SECOND, 2 * SECOND)
+            news.tell(keeper)
+        assert [line["event"] for line in said] == ["clock_stepped"]
+        assert words in said[0]["keeping"]
+        assert keeper.judge.steps_total == 1
+
+
 def test_what_a_time_server_says_is_believed_at_once() -> None:
     """Back by an hour, ahead by years, behind the outbox: not in doubt where the clock is synchronised."""
     answers: list[bool | None] = [True]

@@ -113,7 +113,18 @@ def test_a_clock_that_was_years_ahead_does_not_poison_the_timeline() -> None:
     timeline.admit(Frame([NOW + 10**9 * SECOND], {"a": [1.0]}), NOW)
     right = Frame([NOW + SECOND], {"a": [2.0]})
     assert timeline.admit(right, NOW + SECOND) == [right]
-    assert timeline.clamped_total == 0
+    assert (timeline.clamped_total, timeline.set_back_total) == (0, 1)
+
+
+def test_a_clock_set_back_by_minutes_is_clamped_and_by_an_hour_is_obeyed() -> None:
+    """Four minutes pass by themselves; an hour's values within microseconds would be no history."""
+    for back_s, expected in ((240, NOW + 1), (3600, NOW - 3600 * SECOND)):
+        timeline = Timeline()
+        timeline.admit(Frame([NOW], {"a": [1.0], "b": [1.0]}), NOW)
+        now_ns = NOW - back_s * SECOND
+        (kept,) = timeline.admit(Frame([now_ns], {"a": [2.0], "b": [2.0]}), now_ns)
+        assert kept.timestamps == [expected]
+        assert (timeline.clamped_total, timeline.set_back_total) == ((2, 0) if back_s == 240 else (0, 2))
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.sets(st.sampled_from("abc"), min_size=1)), max_size=30))
