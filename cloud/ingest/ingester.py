@@ -20,13 +20,15 @@ from cloud.ingest.series_guard import Admission, SeriesGuard
 from cloud.ingest.sorting import Accepted, Duplicate, Poison, sort_deliveries
 from cloud.ingest.stowing import Excerpt, Stowed, deliver_excerpt, stow_batches
 from cloud.metrics import CloudMetrics
-from cloud.stores import Block, StoredMachine, StoreWriter
+from cloud.stores import Block, StoredMachine, StoreUnavailable, StoreWriter
 from cloud.transactions import RecordsUnavailable
 from models.telemetry import Status
+from models.words import say_duration
 
 log = structlog.get_logger()
 
 STATUS_INTERVAL_S = 0.5
+LEARN_INTERVAL_S = 60.0
 
 Sink = Callable[[Sequence[Block]], None]
 
@@ -65,6 +67,7 @@ class Ingester:
         self._guard = SeriesGuard(new_series_per_hour_max)
         self._list_known = list_known
         self._knows_series = False
+        self._learn_due_s = 0.0
         self._status_due_s = 0.0
 
     def run(self, stop: threading.Event) -> None:
@@ -87,7 +90,7 @@ class Ingester:
 
     def _settle(self, deliveries: list[Delivery], stop: threading.Event) -> None:
         found = sort_deliveries(deliveries, self._intake.read_topic, self._ledger.look_up)
-        admitted = self._admit(found.accepted, stop)
+        admitted = self._admit(found.accepted)
         stowed = stow_batches(
             admitted.accepted,
             lambda blocks: self._store.insist(lambda: self._writer.write(blocks), stop, len(deliveries)),
@@ -105,16 +108,28 @@ class Ingester:
             for sink in self._sinks:
                 sink(stowed.blocks)
 
-    def _admit(self, accepted: Sequence[Accepted], stop: threading.Event) -> Admission:
+    def _admit(self, accepted: Sequence[Accepted]) -> Admission:
         """Return what of the batches is within their gateways' budgets of new series."""
-        if not self._knows_series:
-            self._store.insist(lambda: self._guard.learn(self._list_known()), stop, len(accepted))
-            self._knows_series = True
+        if not self._knows_series and not self._learn_series():
+            return Admission(list(accepted))
         admitted = self._guard.admit(accepted, time.monotonic())
         self._metrics.series_refused.inc(admitted.series_refused)
         for gateway in admitted.spent:
             log.warning("new_series_refused", gateway=gateway, kept="in the dead letters, with the reason")
         return admitted
+
+    def _learn_series(self) -> bool:
+        """Ask the store once for what it has; until it answers, everything is let through."""
+        if time.monotonic() < self._learn_due_s:
+            return False
+        try:
+            self._guard.learn(self._list_known())
+        except StoreUnavailable as error:
+            self._learn_due_s = time.monotonic() + LEARN_INTERVAL_S
+            log.warning("new_series_not_bounded", reason=str(error), again=say_duration(LEARN_INTERVAL_S))
+            return False
+        self._knows_series = True
+        return True
 
     def _commit(
         self,
