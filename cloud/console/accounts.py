@@ -1,5 +1,6 @@
 """Every gateway's account for a person: what the ledger proves beside what the gateway last said."""
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -7,9 +8,13 @@ from sqlalchemy import Engine
 
 from cloud.console.shapes import GatewayMachine, GatewayRow
 from cloud.gateways import Gateways, GatewayStatus
+from cloud.ingest.gaps import GapSum, list_gaps, sum_by_gateway
 from cloud.ingest.ledger import EpochAccount, list_accounts
 
 NS_PER_MS = 1_000_000
+DAY_NS = 86_400_000_000_000
+GAPS_SUMMED_MAX = 5_000
+"""Beyond it, the newest of the day are counted: a page must not take seconds where a plant is in trouble."""
 
 
 class GatewayAccounts:
@@ -21,22 +26,30 @@ class GatewayAccounts:
 
     def list_gateways(self) -> list[GatewayRow]:
         """Return one row per gateway, by name; raise `RecordsUnavailable`."""
-        return join_accounts(list_accounts(self._engine), self._statuses.list())
+        since_ns = time.time_ns() - DAY_NS
+        gaps = list_gaps(self._engine, from_ns=since_ns, count_max=GAPS_SUMMED_MAX)
+        return join_accounts(
+            list_accounts(self._engine), self._statuses.list(), sum_by_gateway(gaps, since_ns)
+        )
 
 
-def join_accounts(accounts: Sequence[EpochAccount], statuses: Sequence[GatewayStatus]) -> list[GatewayRow]:
+def join_accounts(
+    accounts: Sequence[EpochAccount], statuses: Sequence[GatewayStatus], gaps: Mapping[str, GapSum]
+) -> list[GatewayRow]:
     """Return one row per gateway that was ever heard of, all its outboxes summed."""
     by_gateway: Mapping[str, list[EpochAccount]] = defaultdict(list)
     for account in accounts:
         by_gateway[account.gateway].append(account)
     heard = {status.gateway: status for status in statuses}
     return [
-        _make_row(gateway, by_gateway[gateway], heard.get(gateway))
+        _make_row(gateway, by_gateway[gateway], heard.get(gateway), gaps.get(gateway, GapSum()))
         for gateway in sorted({*by_gateway, *heard})
     ]
 
 
-def _make_row(gateway: str, accounts: list[EpochAccount], heard: GatewayStatus | None) -> GatewayRow:
+def _make_row(
+    gateway: str, accounts: list[EpochAccount], heard: GatewayStatus | None, gaps: GapSum
+) -> GatewayRow:
     reported = any(account.sequence_last for account in accounts)
     status = heard.status if heard is not None else None
     return GatewayRow(
@@ -61,6 +74,9 @@ def _make_row(gateway: str, accounts: list[EpochAccount], heard: GatewayStatus |
             )
             for machine in (status.machines if status is not None else [])
         ],
+        gaps_day=gaps.count,
+        gap_s_day=gaps.seconds,
+        warnings=status.warnings if status is not None else [],
     )
 
 

@@ -224,7 +224,8 @@ class GatewayMachine(Shape):
 class GatewayRow(Shape):
     """One gateway's account. `batches_missing`: the gateway let go of them and nobody has them; it must be 0.
 
-    It is None until the gateway has reported what it produced.
+    It is None until the gateway has reported what it produced. `gaps_day` reach into the last 24 hours and
+    cover `gap_s_day` seconds of them, machine by machine in sum. `warnings`: what is to be mended there soon.
     """
 
     gateway: str
@@ -239,6 +240,9 @@ class GatewayRow(Shape):
     values_dead_lettered: int
     batches_missing: int | None
     machines: list[GatewayMachine]
+    gaps_day: int = 0
+    gap_s_day: float = 0.0
+    warnings: list[str] = []
 
 
 class PartHealth(Shape):

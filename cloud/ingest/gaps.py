@@ -140,6 +140,15 @@ def account_gaps(gaps: Sequence[StoredGap]) -> dict[Key, GapAccount]:
     return {key: _sum_up(found) for key, found in by_key.items()}
 
 
+def sum_by_gateway(gaps: Sequence[StoredGap], since_ns: int) -> dict[str, GapSum]:
+    """Return the gaps summed by gateway; what of them lies before `since_ns` does not count."""
+    by_gateway: dict[str, list[StoredGap]] = {}
+    for one in gaps:
+        cut = msgspec.structs.replace(one.gap, first=max(one.gap.first, since_ns))
+        by_gateway.setdefault(one.gateway, []).append(msgspec.structs.replace(one, gap=cut))
+    return {gateway: _add(found) for gateway, found in by_gateway.items()}
+
+
 def count_covered_ns(spans: Iterable[tuple[int, int]]) -> int:
     """Return how many nanoseconds lie in any of the spans: what two of them share counts once."""
     covered = end = 0

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
@@ -140,7 +140,13 @@ class PlantRig:
         self.states.put([seen])
 
     def report_gateway(
-        self, gateway: str = "pi-01", *, online: bool = True, sequences: int = 100, stored: int = 100
+        self,
+        gateway: str = "pi-01",
+        *,
+        online: bool = True,
+        sequences: int = 100,
+        stored: int = 100,
+        warnings: Sequence[str] = (),
     ) -> None:
         """Put a gateway's account and status into the records: `stored` of its `sequences` batches."""
         now_ns = time.time_ns()
@@ -161,6 +167,7 @@ class PlantRig:
             machines=machines,
             clock_synchronised=True,
             version="0.1.0",
+            warnings=list(warnings),
         )
         change = EpochChange(stored=[(number, 1_000) for number in range(1, stored + 1)], status=status)
         ledger = Ledger(self.engine)

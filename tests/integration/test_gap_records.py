@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from cloud.ingest.sorting import Accepted
 from cloud.records import open_records
 from models.link import LinkMessage
 from models.telemetry import Batch, Gap, encode_batch
+from tests.integration.console_plants import serve_plant
+from tests.integration.console_rig import HTML, get
 from tests.integration.ingest_rig import EPOCH, PUMP, CloudRig, Gateway, MemoryStore
 from tests.servers import Mosquitto, wait_until
 
@@ -106,3 +109,23 @@ def test_an_older_word_never_replaces_a_newer_one_and_the_oldest_gaps_go(tmp_pat
         assert record_gaps(connection, [accept(8, *many)], rows_max=4) == 7
     assert [one.gap.first for one in list_gaps(engine)] == [29 * S, 28 * S, 27 * S, 26 * S]
     engine.dispose()
+
+
+def test_the_gateways_page_sums_up_the_gaps_of_a_day_and_shows_what_is_to_be_mended(tmp_path: Path) -> None:
+    """What lies before the last 24 hours does not count; a certificate that ends is named."""
+    hour, now_ns = 3600 * S, time.time_ns()
+    with serve_plant(tmp_path) as rig:
+        rig.report_gateway(warnings=["the broker's certificate at <b>plant</b> ends in 3 days"])
+        with Ledger(rig.engine).begin() as connection:
+            gaps = [
+                Gap(now_ns - 30 * hour, now_ns - 22 * hour, "gateway_down"),
+                Gap(now_ns - 3 * hour, now_ns - 2 * hour, "connection_lost"),
+                Gap(now_ns - 40 * hour, now_ns - 26 * hour, "gateway_down"),
+            ]
+            record_gaps(connection, [accept(7, *gaps)])
+        [row] = get(rig, "/api/v1/gateways").json()
+        assert row["gaps_day"] == 2
+        assert row["gap_s_day"] == pytest.approx(3 * 3600, abs=60)
+        page = get(rig, "/gateways", **HTML).text
+        assert "Gaps, last 24 h (2 h 59 min)" in page
+        assert "the broker&#39;s certificate at &lt;b&gt;plant&lt;/b&gt; ends in 3 days" in page
