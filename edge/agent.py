@@ -10,7 +10,7 @@ from pathlib import Path
 
 import structlog
 
-from edge.carriers import build_carriers
+from edge.carriers import build_carriers, list_ways
 from edge.ending import end_tasks
 from edge.garbage import spare_values
 from edge.outbox.file import OutboxCorrupt, OutboxUnavailable
@@ -170,7 +170,7 @@ class Agent:
         self, outbox: OutboxThread, publisher: Carrier, flusher: Flusher
     ) -> tuple[StatusReporter, Health]:
         """Return what tells the cloud, and what tells this computer, how the gateway fares."""
-        certificates = CertificateWatch(self._settings.broker)
+        certificates = CertificateWatch(list_ways(self._settings, publisher, self.sparkplug))
         reporter = StatusReporter(
             self._settings.gateway, outbox, self._states, publisher, flusher, certificates.list_warnings
         )

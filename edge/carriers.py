@@ -18,6 +18,7 @@ from edge.publishing.sending import Sending
 from edge.settings import EdgeSettings
 from edge.sparkplug.publisher import SparkplugPublisher
 from edge.sparkplug.wiring import build_sparkplug
+from edge.vitals.certificates import Way
 from edge.vitals.status import make_will
 from models.link import Link, LinkMessage, LinkState, Will
 from models.telemetry import Topics
@@ -63,6 +64,17 @@ def build_carriers(
 
     flusher = Flusher(collector, outbox, settings.outbox.flush_s, take_put, progress)
     return Carriers(publisher, flusher, sparkplug)
+
+
+def list_ways(settings: EdgeSettings, publisher: Carrier, sparkplug: SparkplugPublisher | None) -> list[Way]:
+    """Return the ways to the brokers that the carriers connect to, each broker once."""
+    ways = []
+    if publisher is not sparkplug:
+        ways.append(Way(settings.broker, lambda: publisher.certificate_shown))
+    own = settings.sparkplug.broker
+    if sparkplug is not None and (publisher is sparkplug or own is not None):
+        ways.append(Way(own or settings.broker, lambda: sparkplug.certificate_shown))
+    return ways
 
 
 def _make_publisher(

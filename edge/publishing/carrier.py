@@ -12,6 +12,10 @@ class Carrier(Protocol):
     connected: asyncio.Event
     fresh: asyncio.Event
 
+    @property
+    def certificate_shown(self) -> bytes | None:
+        """What the broker showed at the last connect over TLS (DER)."""
+
     async def run(self) -> None:
         """Carry for ever."""
 

@@ -79,6 +79,11 @@ class SparkplugPublisher:
         self._over = asyncio.Event()
         self._to_release = SequenceRanges()
 
+    @property
+    def certificate_shown(self) -> bytes | None:
+        """What the broker showed at the last connect over TLS (DER)."""
+        return self._link.certificate_shown if self._link is not None else None
+
     async def run(self) -> None:
         """Publish for ever, with a new link whenever the primary host has left; raise `LinkDied`."""
         while True:

@@ -1,8 +1,9 @@
-"""Says 30, 7 and 1 days before a certificate of the way to the broker ends, while that can be mended."""
+"""Says 30, 7 and 1 days before a certificate of the way to a broker ends, while that can be mended."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import structlog
 
@@ -16,13 +17,18 @@ SETTLE_S = 30.0
 log = structlog.get_logger()
 
 
+class Way(NamedTuple):
+    """To a broker; `read_shown` returns the certificate that it showed last (DER), None before."""
+
+    broker: BrokerSettings
+    read_shown: Callable[[], bytes | None]
+
+
 class CertificateWatch:
     """`look` is called now and then by whoever ticks; it reads the files when that is due."""
 
-    def __init__(self, broker: BrokerSettings) -> None:
-        self.read_shown: Callable[[], bytes | None] = lambda: None
-        """Returns the certificate that the broker showed last (DER), None before."""
-        self._broker = broker
+    def __init__(self, ways: Sequence[Way]) -> None:
+        self._ways = [way for way in ways if way.broker.tls is not None]
         self._endings: list[Ending] = []
         self._said: set[tuple[str, str, int]] = set()
         self._due_s = [0.0, SETTLE_S]
@@ -40,7 +46,7 @@ class CertificateWatch:
 
     async def look(self, loop_s: float) -> None:
         """Read the certificates when that is due; say each that has come to a new stage."""
-        if self._broker.tls is None:
+        if not self._ways:
             return
         self._began_s = loop_s if self._began_s is None else self._began_s
         if loop_s - self._began_s < self._due_s[0]:
@@ -48,8 +54,11 @@ class CertificateWatch:
         due_s = self._due_s.pop(0)
         if not self._due_s:
             self._due_s.append(due_s + LOOK_S)
-        tls, shown, address = self._broker.tls, self.read_shown(), self._broker.address
-        self._endings = await asyncio.to_thread(list_endings, tls, shown, address)
+        found: list[Ending] = []
+        for broker, read_shown in self._ways:
+            if broker.tls is not None:
+                found += await asyncio.to_thread(list_endings, broker.tls, read_shown(), broker.address)
+        self._endings = list(dict.fromkeys(found))  # one file may serve on the way to two brokers
         self._say(time.time())
 
     def _say(self, now_s: float) -> None:

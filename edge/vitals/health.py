@@ -14,7 +14,6 @@ from edge.polling.flusher import Flusher
 from edge.polling.machine_states import MachineStates
 from edge.polling.progress import Progress
 from edge.publishing.carrier import Carrier
-from edge.publishing.publisher import Publisher
 from edge.sparkplug.vitals import SparkplugVitals
 from edge.vitals.certificates import CertificateWatch
 from edge.vitals.systemd import ServiceNotices
@@ -52,8 +51,6 @@ class Health:
         self._progress = progress
         self._read_clock = read_clock
         self._certificates = certificates
-        if isinstance(publisher, Publisher):
-            certificates.read_shown = lambda: publisher.certificate_shown
         self._look_at_sparkplug = look_at_sparkplug
         self._version = version("forewarn")
         self._totals = OutboxTotals(

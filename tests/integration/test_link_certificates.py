@@ -1,18 +1,22 @@
 """Certificates of the way to the broker that end soon: said 30, 7 and 1 days before, by whose they are."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from edge.vitals.certificates import SETTLE_S, CertificateWatch
+from edge.settings import HealthSettings
+from edge.vitals.certificates import SETTLE_S, CertificateWatch, Way
 from forewarn.doctor.broker import check_broker
-from models.link import Link, LinkState, TlsSettings
+from models.link import BrokerSettings, Link, LinkState, TlsSettings
 from models.link.certificates import DAY_S, Ending, list_endings
 from tests.integration.certificates_rig import issue, make_authority
 from tests.integration.edge_rig import CountingDriver, StandInCloud, make_settings, running, until
+from tests.integration.sparkplug_rig import make_sparkplug_settings
 from tests.servers import Mosquitto, wait_until
 
 
@@ -53,8 +57,7 @@ async def test_each_certificate_that_ends_soon_is_said_once_per_stage(
     link = Link(settings, "pi-01", on_state=states.append)
     link.start()
     wait_until(link.is_connected, "connected")
-    watch = CertificateWatch(settings)
-    watch.read_shown = lambda: link.certificate_shown
+    watch = CertificateWatch([Way(settings, lambda: link.certificate_shown)])
     with capture_logs() as said:
         for loop_s in (0.0, 1.0, SETTLE_S, SETTLE_S + 3601):
             await watch.look(loop_s)
@@ -88,6 +91,23 @@ async def test_the_cloud_is_told_with_the_status(
     cloud.stop()
     (warning, *_) = next(status.warnings for status in cloud.statuses if status.warnings)
     assert warning.startswith(f"our own certificate ({tls.certificate_file}) ends in ")
+
+
+async def test_the_way_to_sparkplugs_own_broker_is_watched_too(
+    tmp_path: Path, free_port: int, secured: tuple[Mosquitto, TlsSettings]
+) -> None:
+    """The gateway's health names what ends on it, though Forewarn's own broker has no TLS."""
+    broker, tls = secured
+    own = {**broker.settings.model_dump(), "tls": tls.model_dump()}
+    settings = make_sparkplug_settings(tmp_path, BrokerSettings(), broker=own).model_copy(
+        update={"health": HealthSettings(port=free_port)}
+    )
+    async with running(settings, CountingDriver()), httpx.AsyncClient() as client, asyncio.timeout(30):
+        problems: list[str] = []
+        while not any("certificate" in problem for problem in problems):
+            await asyncio.sleep(0.1)
+            problems = (await client.get(f"http://127.0.0.1:{free_port}/healthz")).json()["problems"]
+    assert f"our own certificate ({tls.certificate_file}) ends in " in " ".join(problems)
 
 
 def test_the_doctor_and_the_online_check_name_them(secured: tuple[Mosquitto, TlsSettings]) -> None:
