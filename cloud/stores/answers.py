@@ -80,6 +80,12 @@ def machine_of(series: Series) -> MachinePath:
     return MachinePath(*(series.tags[key] for key in ("site", "area", "line", "machine")))
 
 
+def choose_ours(series: Sequence[Series]) -> dict[MachinePath, Series]:
+    """Return the tables by machine; what others wrote under the same measurement has not our tags."""
+    ours = [one for one in series if all(one.tags.get(key) for key in ("site", "area", "line", "machine"))]
+    return {machine_of(one): one for one in ours}
+
+
 def tags_of(series: Series) -> list[str]:
     """Return the tags for which `SELECT_LAST_OF_TAGS` found anything."""
     return sorted(

@@ -163,9 +163,9 @@ class InfluxdbReader:
 
     def list_machines(self) -> list[StoredMachine]:
         """Return every machine with telemetry, by path; raise `StoreUnavailable`."""
-        firsts = {answers.machine_of(s): s for s in self._server.ask(influxql.SELECT_FIRST_ROWS)}
-        lasts = {answers.machine_of(s): s for s in self._server.ask(influxql.SELECT_LAST_ROWS)}
-        tags = {answers.machine_of(s): s for s in self._server.ask(influxql.SELECT_LAST_OF_TAGS)}
+        firsts = answers.choose_ours(self._server.ask(influxql.SELECT_FIRST_ROWS))
+        lasts = answers.choose_ours(self._server.ask(influxql.SELECT_LAST_ROWS))
+        tags = answers.choose_ours(self._server.ask(influxql.SELECT_LAST_OF_TAGS))
         return [
             StoredMachine(
                 machine,

@@ -264,3 +264,16 @@ def test_writes_reach_another_server_of_the_same_api(tmp_path: Path, settings: I
         assert inserted == ['vm_rows_inserted_total{type="influx"} 20']
     finally:
         other.stop()
+
+
+def test_what_others_wrote_under_our_measurement_is_no_machine(
+    settings: InfluxdbStoreSettings, server: InfluxServer
+) -> None:
+    """A foreign series without our tags neither breaks the list nor stands in it."""
+    point = f"telemetry,host=a cpu=1.5 {START}".encode()
+    assert ask(server.database.port, "POST", f"/write?db={settings.bucket}", point)[0] == 204
+    writer, reader = InfluxdbWriter(settings), InfluxdbReader(settings)
+    writer.write([make_block(0)])
+    assert [stored.machine for stored in reader.list_machines()] == [PUMP]
+    writer.close()
+    reader.close()
