@@ -10,7 +10,7 @@ from edge.outbox.glance import Glance
 from edge.outbox.rescue import Survey
 from edge.polling.clock import CLOCK_MEND
 from edge.settings import EdgeSettings
-from edge.sparkplug.words import describe_sparkplug
+from edge.sparkplug.words import describe_sparkplug, render_node
 from models.telemetry import quality
 from models.words import say_bytes, say_duration
 
@@ -59,6 +59,7 @@ def encode_check(
         "namespace": settings.namespace,
         "broker": {"address": settings.broker.address, "tls": settings.broker.tls is not None},
         "outbox": {"path": str(outbox.path), "bytes_max": outbox.bytes_max, "flush_s": outbox.flush_s},
+        "sparkplug": render_node(settings),
         "machines": machines,
         "clock_synchronised": clock_synchronised,
         "findings": list(findings),

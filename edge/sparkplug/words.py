@@ -1,4 +1,6 @@
-"""What a settings file would have the gateway say to Sparkplug's hosts, in words for a person."""
+"""What a settings file would have the gateway say to Sparkplug's hosts, for a person and for a program."""
+
+from typing import Any
 
 from edge.settings import EdgeSettings
 from edge.sparkplug.names import NodeNames, choose_group
@@ -28,3 +30,19 @@ def describe_sparkplug(settings: EdgeSettings) -> list[str]:
         f"  over {broker.address}; {host}",
         f"  custody {chosen.custody}: {PROMISES[chosen.custody]}",
     ]
+
+
+def render_node(settings: EdgeSettings) -> dict[str, Any] | None:
+    """Return the same for a program; None where Sparkplug is not spoken."""
+    if settings.publish != "sparkplug":
+        return None
+    chosen, names = settings.sparkplug, name_node(settings)
+    return {
+        "group": names.group,
+        "edge_node": names.edge_node,
+        "devices": {str(machine.path): names.device_id(machine.path) for machine in settings.machines},
+        "broker": (chosen.broker or settings.broker).address,
+        "primary_host": chosen.primary_host,
+        "custody": chosen.custody,
+        "promise": PROMISES[chosen.custody],
+    }

@@ -18,7 +18,9 @@ BUSY_SHARE_MAX = 0.8
 
 def plan(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="the settings, edge.yaml")],
-    as_json: Annotated[bool, typer.Option("--json", help="one JSON object per request")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="one JSON object per request, then one per serial line")
+    ] = False,
 ) -> None:
     """Show the requests of each Modbus machine. No machine is touched."""
     import msgspec
@@ -29,8 +31,8 @@ def plan(
     machines = [machine for machine in load_edge(file).machines if isinstance(machine, ModbusMachineSettings)]
     requests = [request for machine in machines for request in plan_requests(machine)]
     if as_json:
-        for request in requests:
-            typer.echo(msgspec.json.encode(request).decode())
+        for one in [*requests, *weigh_lines(machines)]:
+            typer.echo(msgspec.json.encode(one).decode())
     elif requests:
         typer.echo(describe_plan(requests))
         for load in weigh_lines(machines):

@@ -24,6 +24,18 @@ MACHINE = """
       - {{name: far, table: holding, address: 18, type: float64}}
       - {{name: door, table: discrete, address: 7}}
 """
+SERIAL = """
+  - path: s/a/l/meter-{unit}
+    kind: modbus
+    transport: rtu
+    serial: {{device: /dev/ttyS9, baudrate: 9600, parity: none}}
+    unit_id: {unit}
+    interval_s: 0.5
+    gap_max: 100
+    tags:
+      - {{name: first, table: input, address: 0, type: uint16}}
+      - {{name: last, table: input, address: 99, type: uint16}}
+"""
 OPCUA = """
   - path: s/a/l/pump
     kind: opcua
@@ -73,6 +85,24 @@ def test_json_gives_an_object_per_request(tmp_path: Path) -> None:
         "tags": ["a", "b", "low"],
         "read_through": 2,
         "interval_s": 1.0,
+    }
+
+
+def test_the_load_of_a_serial_line_is_of_all_its_machines(tmp_path: Path) -> None:
+    """Two units of 100 registers twice a second need more than 9600 baud carry; a program reads it, too."""
+    machines = [SERIAL.format(unit=unit) for unit in (1, 2)]
+    shown = run(tmp_path, *machines).splitlines()[-1]
+    # 8 octets ask and 205 answer, at 10 bits each, with two gaps of 3.5 characters, four times a second.
+    busy = 4 * ((8 + 205) * 10 + 2 * 3.5 * 11) / 9600
+    assert shown.startswith(f"/dev/ttyS9 at 9600 baud: 4 requests a second keep it busy for {busy:.0%} of")
+    assert shown.endswith("too much; poll less often (interval_s), fewer tags, or raise the baudrate")
+    *requests, load = map(json.loads, run(tmp_path, *machines, options=("--json",)).splitlines())
+    assert [one["unit_id"] for one in requests] == [1, 2]
+    assert load == {
+        "line": "/dev/ttyS9",
+        "baudrate": 9600,
+        "requests_per_s": 4.0,
+        "busy_share": pytest.approx(busy, rel=0.01),
     }
 
 
