@@ -11,6 +11,7 @@ from models.anomaly.benchmarks.contenders import make_contender
 from models.anomaly.benchmarks.metrics import measure_auc
 from models.anomaly.benchmarks.protocol import Benchmark, Metric, Metrics, Tick, find_below, join_apart
 from models.anomaly.features import Mask, Matrix, Vector, plan_windows
+from models.anomaly.regimes import Condition, Regimes, identify_regimes, learn_regimes
 
 WINDOWS = plan_windows(5)
 MISLABELLED = {"MZVAV-2-1": {"8/30/2007"}}
@@ -18,6 +19,8 @@ MISLABELLED = {"MZVAV-2-1": {"8/30/2007"}}
 DAY_QUANTILE = 0.9
 """A day is as strange as a tenth of its minutes are: some faults show in one mode of running only."""
 ROWS_MIN = 600
+MODES = ("Supply Air Fan Status", "Occupancy Mode Indicator")
+"""Columns that say, by 0 and 1, how the unit is run: declared running conditions."""
 
 
 class Days(msgspec.Struct, frozen=True):
@@ -25,12 +28,13 @@ class Days(msgspec.Struct, frozen=True):
 
     values: list[Matrix]
     faulty: Mask
+    conditions: list[Condition]
 
 
 def read_days(file: Path) -> Days:
     """Return the file's days in order."""
     with file.open(newline="", encoding="utf-8-sig") as lines:
-        rows = list(csv.reader(lines))[1:]
+        names, *rows = csv.reader(lines)
     by_day: dict[str, list[list[str]]] = {}
     for row in rows:
         by_day.setdefault(row[0].partition(" ")[0], []).append(row)
@@ -40,7 +44,10 @@ def read_days(file: Path) -> Days:
     faulty = [
         day in wrong or np.mean([_number(row[-1]) for row in table]) > 0.5 for day, table in kept.items()
     ]
-    return Days(values, np.array(faulty))
+    conditions = [
+        Condition(column, 0.5) for column, name in enumerate(names[1:-1]) if name.strip().endswith(MODES)
+    ]
+    return Days(values, np.array(faulty), conditions)
 
 
 def judge_days(days: Days, contender: str, tick: Tick) -> tuple[list[Vector], list[Vector]]:
@@ -50,17 +57,25 @@ def judge_days(days: Days, contender: str, tick: Tick) -> tuple[list[Vector], li
     healthy_scores = []
     for left_out, day in enumerate(normal):
         others = [other for number, other in enumerate(normal) if number != left_out]
-        healthy_scores.append(_score(others, [day], contender)[0])
+        healthy_scores.append(_score(others, [day], days.conditions, contender)[0])
         tick()
-    return healthy_scores, _score(normal, faults, contender)
+    return healthy_scores, _score(normal, faults, days.conditions, contender)
 
 
-def _score(normal: Sequence[Matrix], judged: Sequence[Matrix], contender: str) -> list[Vector]:
-    rows = join_apart(normal, WINDOWS.longest)
+def _score(
+    normal: Sequence[Matrix], judged: Sequence[Matrix], conditions: Sequence[Condition], contender: str
+) -> list[Vector]:
+    everything = np.concatenate(normal)
+    regimes = learn_regimes(everything, identify_regimes(everything, conditions))
+    rows = join_apart([_standardise(day, conditions, regimes) for day in normal], WINDOWS.longest)
     varying = np.nanmax(rows, axis=0) > np.nanmin(rows, axis=0)
     detector = make_contender(contender, WINDOWS).fit(rows[:, varying])
-    scores = [detector.judge(day[:, varying]).score for day in judged]
+    scores = [detector.judge(_standardise(day, conditions, regimes)[:, varying]).score for day in judged]
     return [one[np.isfinite(one)] for one in scores]
+
+
+def _standardise(day: Matrix, conditions: Sequence[Condition], regimes: Regimes) -> Matrix:
+    return regimes.standardise(day, identify_regimes(day, conditions))
 
 
 def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
