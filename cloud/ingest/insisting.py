@@ -21,6 +21,9 @@ log = structlog.get_logger()
 MENDING_PAUSE_S = 30.0
 """Between tries while somebody has to mend a setting: each of them is one more refused login over there."""
 SPREAD_MAX = 1.25
+RETRY_S_MIN = 0.1
+RETRY_S_MAX = 3.0
+"""There is one writer, and everything waits for it: it may ask often."""
 BETWEEN_S = 2.0
 """How often a long pause is broken for what must not wait so long."""
 
@@ -46,7 +49,7 @@ class Insistence:
 
         `batches` is how many wait here for it, for the message.
         """
-        backoff = Backoff()
+        backoff = Backoff(RETRY_S_MIN, RETRY_S_MAX)
         lost_at_s: float | None = None
         said: type[ForewarnError] | None = None
         while True:
@@ -78,17 +81,16 @@ class Insistence:
 
 
 def choose_pause_s(error: ForewarnError, backoff: Backoff) -> float:
-    """Return how long to wait: what the database asked for and somewhat more, else ever longer.
+    """Return how long to wait: what the database asked for and somewhat more, else longer and longer.
 
     Whoever failed together comes back at different instants.
     """
-    usual_s = backoff.next_delay_s()
     spread = random.uniform(1.0, SPREAD_MAX)  # noqa: S311  # spreads the load; guards nothing
     if isinstance(error, StoreNeedsMending):
         return MENDING_PAUSE_S * spread
     if isinstance(error, StoreUnavailable) and error.retry_after_s is not None:
-        return max(usual_s, error.retry_after_s * spread)
-    return usual_s
+        return max(RETRY_S_MIN, error.retry_after_s * spread)
+    return backoff.next_delay_s()
 
 
 def _say_lost(error: ForewarnError, batches: int) -> None:
