@@ -10,6 +10,7 @@ from cloud.console.shapes import GatewayMachine, GatewayRow
 from cloud.gateways import Gateways, GatewayStatus
 from cloud.ingest.gaps import GapSum, list_gaps, sum_by_gateway
 from cloud.ingest.ledger import EpochAccount, list_accounts
+from models.telemetry import MachineStatus, quality
 
 NS_PER_MS = 1_000_000
 DAY_NS = 86_400_000_000_000
@@ -70,7 +71,7 @@ def _make_row(
                 state=machine.state,
                 since_ms=machine.since // NS_PER_MS,
                 reason=machine.reason,
-                bad_tags=sorted(machine.bad_tags),
+                bad_tags=[_say_bad(machine, tag) for tag in sorted(machine.bad_tags)],
             )
             for machine in (status.machines if status is not None else [])
         ],
@@ -78,6 +79,10 @@ def _make_row(
         gap_s_day=gaps.seconds,
         warnings=status.warnings if status is not None else [],
     )
+
+
+def _say_bad(machine: MachineStatus, tag: str) -> str:
+    return f"{tag}: {machine.bad_reasons.get(tag) or quality.describe(machine.bad_tags[tag])}"
 
 
 def _count_produced(account: EpochAccount) -> int:

@@ -212,7 +212,7 @@ class AlertSheet(AlertRow):
 
 
 class GatewayMachine(Shape):
-    """How the connection of one gateway to one machine fares."""
+    """How the connection of one gateway to one machine fares. `bad_tags`: each with why it has no value."""
 
     machine: str
     state: str

@@ -51,6 +51,14 @@ class TellsSilence(Protocol):
 
 
 @runtime_checkable
+class ExplainsTags(Protocol):
+    """A driver that knows more of its bad tags than their qualities say."""
+
+    def explain_tags(self) -> dict[str, str]:
+        """Return the machine's own word on tags that have no value now, in few words for a person."""
+
+
+@runtime_checkable
 class HasHistory(Protocol):
     """A driver whose machine may keep what the gateway missed."""
 

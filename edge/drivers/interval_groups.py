@@ -5,7 +5,7 @@ from itertools import groupby
 from time import monotonic
 from typing import Protocol, TypeVar
 
-from edge.drivers import Driver
+from edge.drivers import Driver, ExplainsTags
 from models.telemetry import Frame
 
 
@@ -81,6 +81,11 @@ class IntervalGroups:
         for place in self._due.take():
             frames += await self._drivers[place].read()
         return frames
+
+    def explain_tags(self) -> dict[str, str]:
+        """Return the machine's own word on tags that have no value now."""
+        explaining = [driver for driver in self._drivers if isinstance(driver, ExplainsTags)]
+        return {tag: words for driver in explaining for tag, words in driver.explain_tags().items()}
 
     async def close(self) -> None:
         """Close every group."""

@@ -1,9 +1,15 @@
 """How each machine's connection fares: kept by the pollers, told in the gateway's status."""
 
+from collections.abc import Callable
+from itertools import islice
+
 import msgspec
 
 from edge.vitals.vitals import MachineCounters
 from models.telemetry import Frame, MachinePath, MachineStatus, quality
+
+REASONS_MAX = 200
+"""Of a machine most of whose tags are refused, the first tell why."""
 
 
 class MachineStates:
@@ -56,8 +62,10 @@ class MachineStates:
             old, missed_cycles_total=old.missed_cycles_total + cycles
         )
 
-    def observe(self, machine: MachinePath, frames: list[Frame]) -> None:
-        """Note which tags are bad now (`bad_tags`: tag -> status code)."""
+    def observe(
+        self, machine: MachinePath, frames: list[Frame], explain: Callable[[], dict[str, str]] = dict
+    ) -> None:
+        """Note which tags are bad now (`bad_tags`: tag -> status code), and what `explain` says of them."""
         old = self._states[machine]
         if not old.bad_tags and not any(frame.quality for frame in frames):
             return
@@ -71,7 +79,9 @@ class MachineStates:
                 else:
                     bad.pop(tag, None)
         if bad != old.bad_tags:
-            self._put(machine, msgspec.structs.replace(old, bad_tags=bad))
+            said = ((tag, words) for tag, words in explain().items() if tag in bad)
+            reasons = dict(islice(said, REASONS_MAX))
+            self._put(machine, msgspec.structs.replace(old, bad_tags=bad, bad_reasons=reasons))
 
     def _put(self, machine: MachinePath, status: MachineStatus) -> None:
         self._states[machine] = status

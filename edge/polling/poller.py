@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 import structlog
 
-from edge.drivers import Driver, NotConnected, TellsGaps, TellsSilence
+from edge.drivers import Driver, ExplainsTags, NotConnected, TellsGaps, TellsSilence
 from edge.garbage import GarbageSweep
 from edge.polling.clock import CLAMP_S_MAX, Timeline
 from edge.polling.collector import Collector
@@ -84,6 +84,9 @@ class Poller:
         self._path = source.path
         self._driver = GatedDriver(source.driver, collector.gate)
         self._teller = source.driver if isinstance(source.driver, TellsGaps) else None
+        self._explain = (
+            source.driver.explain_tags if isinstance(source.driver, ExplainsTags) else dict[str, str]
+        )
         self._listener = source.driver if isinstance(source.driver, TellsSilence) else None
         self._filler = HistoryFiller(source.path, source.driver, collector, source.history_s_max)
         self._filter = source.filter
@@ -171,7 +174,7 @@ class Poller:
         self._take_gaps()
         self._collector.add(self._path, admitted, seen_ns, self._measure_silence())
         self._filler.look()
-        self._states.observe(self._path, frames)
+        self._states.observe(self._path, frames, self._explain)
         self._say_bad_tags()
         self._say_backwards()
 
@@ -256,11 +259,15 @@ class Poller:
         self._clamped_said, self._set_back_said = clamped, set_back
 
     def _say_bad_tags(self) -> None:
-        bad = self._states.get(self._path).bad_tags
+        state = self._states.get(self._path)
+        bad, reasons = state.bad_tags, state.bad_reasons
         if bad == self._bad_said:
             return
         for tag in bad.keys() - self._bad_said.keys():
-            log.warning("tag_bad", machine=str(self._path), tag=tag, quality=quality.describe(bad[tag]))
+            why = {"reason": reasons[tag]} if tag in reasons else {}
+            log.warning(
+                "tag_bad", machine=str(self._path), tag=tag, quality=quality.describe(bad[tag]), **why
+            )
         for tag in self._bad_said.keys() - bad.keys():
             log.info("tag_good", machine=str(self._path), tag=tag)
         self._bad_said = dict(bad)

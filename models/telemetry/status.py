@@ -21,7 +21,10 @@ class DroppedRange(msgspec.Struct, frozen=True):
 
 
 class MachineStatus(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How one machine's connection fares. `since` is nanoseconds since 1970; `reason` is for a person."""
+    """How one machine's connection fares. `since` is nanoseconds since 1970; `reason` is for a person.
+
+    `bad_reasons`: the machine's own word on some of `bad_tags` (a Modbus exception's name), for a person.
+    """
 
     machine: str
     state: Literal["connecting", "connected", "lost"]
@@ -29,6 +32,7 @@ class MachineStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     bad_tags: dict[str, int] = {}
     missed_cycles_total: int = 0
+    bad_reasons: dict[str, str] = {}
 
 
 class Status(msgspec.Struct, frozen=True, omit_defaults=True):

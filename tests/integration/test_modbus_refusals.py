@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pymodbus.constants import ExcCodes
 
-from edge.drivers import NotConnected
+from edge.drivers import ExplainsTags, NotConnected
 from edge.drivers.modbus.driver import ModbusDriver
 from edge.drivers.modbus.settings import ModbusMachineSettings
 from models.telemetry import Frame, quality
@@ -55,6 +55,48 @@ async def test_exceptions_5_and_6_cost_one_round(rig: ModbusRig, code: ExcCodes)
     frames = await driver.read()
     assert flatten(frames) == {"holding 1": 1.0, "input 1": 1.0, "input 2": 2.0}
     assert not any(frame.quality for frame in frames)
+    await driver.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "status"),
+    [
+        (ExcCodes.ILLEGAL_FUNCTION, "exception 1 (illegal function)", quality.BAD_NOT_SUPPORTED),
+        (ExcCodes.ILLEGAL_ADDRESS, "exception 2 (illegal data address)", quality.BAD_CONFIGURATION_ERROR),
+        (ExcCodes.ILLEGAL_VALUE, "exception 3 (illegal data value)", quality.BAD_OUT_OF_RANGE),
+        (ExcCodes.DEVICE_FAILURE, "exception 4 (device failure)", quality.BAD_DEVICE_FAILURE),
+    ],
+)
+async def test_a_register_put_aside_says_the_exceptions_name(
+    rig: ModbusRig, code: ExcCodes, name: str, status: int
+) -> None:
+    """Its tag is bad with a status code of the exception's own, and with its name; the others flow."""
+    driver = build(rig, ("holding", 1), ("holding", 2), ("input", 1), ("input", 2))
+    await driver.connect()
+    rig.refuse = lambda table, first, count: (
+        code if table == "holding" and (code == 1 or first <= 2 < first + count) else None
+    )
+    frames = await driver.read()
+    refused = {"holding 1", "holding 2"} if code == 1 else {"holding 2"}
+    assert {tag for tag, value in flatten(frames).items() if value is None} == refused
+    assert driver.explain_tags() == dict.fromkeys(refused, name)
+    assert frames[0].quality["holding 2"] == {0: status}
+    await driver.close()
+
+
+async def test_tags_of_all_intervals_are_explained(rig: ModbusRig) -> None:
+    """A machine read at two paces tells of the refused registers of both."""
+    rig.refuse = lambda *_: ExcCodes.ILLEGAL_ADDRESS
+    tags = [
+        {"name": f"t{at}", "table": "holding", "address": at, "type": "uint16", "interval_s": at}
+        for at in (1, 2)
+    ]
+    described = {"kind": "modbus", "path": "s/a/l/m", "host": HOST, "port": rig.port, "tags": tags}
+    driver = ModbusMachineSettings.model_validate(described).build()
+    assert isinstance(driver, ExplainsTags)
+    await driver.connect()
+    await driver.read()
+    assert driver.explain_tags() == dict.fromkeys(("t1", "t2"), "exception 2 (illegal data address)")
     await driver.close()
 
 

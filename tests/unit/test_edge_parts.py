@@ -17,7 +17,17 @@ from edge.settings import EdgeSettings
 from edge.vitals.status import limit_ranges
 from models.link import BrokerSettings, TlsSettings, check_credentials
 from models.settings import Secret, SettingsError, load_settings
-from models.telemetry import Batch, Frame, MachinePath, decode_batch, encode_batch, quality
+from models.telemetry import (
+    Batch,
+    Frame,
+    MachinePath,
+    Status,
+    decode_batch,
+    decode_status,
+    encode_batch,
+    encode_status,
+    quality,
+)
 
 PUMP = MachinePath.parse("site/area/line/pump")
 SECOND = 1_000_000_000
@@ -177,6 +187,25 @@ def test_bad_tags_are_those_whose_last_value_is_bad() -> None:
     assert states.get(PUMP).bad_tags == {"b": bad}
     states.observe(PUMP, [Frame([4], {"b": [1.0]})])
     assert states.get(PUMP).bad_tags == {}
+
+
+def test_a_bad_tag_has_the_machines_own_word_beside_its_quality() -> None:
+    """As long as it is bad; it travels with the status, and of too many the first are told."""
+    states = MachineStates()
+    states.begin(PUMP, 1)
+    tags = [f"t{number}" for number in range(300)]
+    bad = Frame(
+        [1], {tag: [None] for tag in tags}, {tag: {0: quality.BAD_CONFIGURATION_ERROR} for tag in tags}
+    )
+    words = {**dict.fromkeys(tags, "exception 2 (illegal data address)"), "fine": "never asked for"}
+    states.observe(PUMP, [bad], lambda: words)
+    told = states.get(PUMP).bad_reasons
+    assert len(told) == 200
+    assert set(told.values()) == {"exception 2 (illegal data address)"}
+    status = Status(v=1, gateway="pi-01", state="online", timestamp=1, machines=states.list_all())
+    assert decode_status(encode_status(status)).machines[0].bad_reasons == told
+    states.observe(PUMP, [Frame([2], {tag: [1.0] for tag in tags})], dict)
+    assert states.get(PUMP).bad_reasons == {}
 
 
 def test_the_log_speaks_in_words() -> None:

@@ -14,7 +14,14 @@ from edge.drivers.modbus.planning import plan_blocks, split_block
 from edge.drivers.modbus.registers import Block
 from edge.drivers.modbus.settings import ModbusMachineSettings
 from edge.drivers.probing import ProbeClock
-from edge.drivers.refusals import Meaning, choose_quality, explain_refusal, explain_unreachable, judge
+from edge.drivers.refusals import (
+    Meaning,
+    choose_quality,
+    explain_refusal,
+    explain_unreachable,
+    judge,
+    name_exception,
+)
 from models.telemetry import Frame, Value, quality
 
 log = structlog.get_logger()
@@ -91,6 +98,10 @@ class ModbusDriver:
         self._decoders = found.kept
         self._settle(probing=probing)
         return self._add_bad_tags(found)
+
+    def explain_tags(self) -> dict[str, str]:
+        """Return the exception that each refused tag is put aside for, by its name."""
+        return {tag: name_exception(code) for tag, code in self._refused.items()}
 
     async def close(self) -> None:
         """Let go of the line."""
