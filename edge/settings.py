@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from edge.drivers.shelf import MachineSettings, check_neighbours
+from edge.drivers.tags import list_reported
 from edge.polling.clock_doubt import FIRST_SYNC_S
 from edge.sparkplug.names import check_letter_case, choose_group
 from edge.sparkplug.settings import SparkplugSettings
@@ -104,5 +105,5 @@ class EdgeSettings(Settings):
         if info.data.get("publish") == "sparkplug" and "sparkplug" in info.data:
             choose_group(info.data["sparkplug"].group, (machine.path for machine in machines))
             for machine in machines:
-                check_letter_case(machine.path, (tag.name for tag in machine.tags))
+                check_letter_case(machine.path, (tag.name for tag in list_reported(machine.tags)))
         return machines

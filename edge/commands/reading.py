@@ -8,6 +8,7 @@ import msgspec
 
 from edge.drivers import Driver, NotConnected
 from edge.drivers.shelf import MachineSettings
+from edge.drivers.tags import list_reported
 from edge.settings import EdgeSettings
 from models.errors import ForewarnError
 from models.telemetry import Frame, Value, quality
@@ -65,7 +66,7 @@ async def read_machines(machines: Sequence[MachineSettings]) -> list[Reading]:
 
 
 async def _read_machine(machine: MachineSettings) -> list[Reading]:
-    path, units = str(machine.path), {tag.name: tag.unit for tag in machine.tags}
+    path, units = str(machine.path), {tag.name: tag.unit for tag in list_reported(machine.tags)}
     driver = machine.build()
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):

@@ -8,6 +8,7 @@ import msgspec
 from edge.commands.reading import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Reading, keep_newest
 from edge.drivers import Driver, NotConnected
 from edge.drivers.shelf import MachineSettings
+from edge.drivers.tags import list_reported
 from edge.ending import end_tasks
 from edge.polling.poller import Schedule
 from models.telemetry import quality
@@ -20,7 +21,7 @@ class WatchedMachine:
 
     def __init__(self, machine: MachineSettings) -> None:
         path = str(machine.path)
-        self.readings = {tag.name: Reading(path, tag.name, tag.unit) for tag in machine.tags}
+        self.readings = {tag.name: Reading(path, tag.name, tag.unit) for tag in list_reported(machine.tags)}
         self._driver: Driver = machine.build()
 
     async def run(self) -> None:

@@ -27,7 +27,9 @@ class Rows(msgspec.Struct):
 
     Row i says that the tag at `places[i]` (of its machine's list of tags) had `values[i]` at `timestamps[i]`
     (ns since 1970 UTC). `codes` has the status codes of the rows that are not good; a None always has one.
-    `overflowed` are the rows of which the server says that others before them did not fit its queue.
+    `overflowed` are the rows of which the server says that others before them did not fit its queue. `arrays`
+    has what stood in rows that held several numbers, with the status code they came with; as values they have
+    a wrong type.
     """
 
     places: list[int] = []
@@ -35,6 +37,12 @@ class Rows(msgspec.Struct):
     values: list[Value] = []
     codes: dict[int, int] = {}
     overflowed: list[int] = []
+    arrays: dict[int, tuple[list[Any], int]] = {}
+
+    def keep_array(self, row: int, value: Any, code: int) -> None:
+        """Keep several numbers that came together; what is not that is none."""
+        if isinstance(value, list) and not quality.is_bad(code):
+            self.arrays[row] = (value, code & _CODE_MASK)
 
     def add(self, place: int, timestamp_ns: int, value: Value, code: int = quality.GOOD) -> None:
         """Append one observation."""

@@ -1,7 +1,7 @@
 """What the settings of every driver share: machine paths, tag names, units."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from collections.abc import Container, Sequence
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -10,11 +10,16 @@ from pydantic import (
     PlainValidator,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
+from edge.vibration.settings import WaveformSettings
 from models.settings import Settings
 from models.telemetry import MachinePath, TopicRejected
 from models.telemetry.batch import TAG_NAME_CHARS_MAX, TAGS_MAX
+
+WAVEFORM_INTERVAL_S = 10.0
+"""How often a waveform is read where its tag does not say: it is thousands of numbers each time."""
 
 
 def _parse_path(value: Any) -> MachinePath:
@@ -69,7 +74,7 @@ class TagSettings(Settings):
 
     `deadband` (in the tag's unit) or `deadband_percent` (of the last reported value): what differs less is
     not reported, but for a repeat every `heartbeat_s`. `stuck_after_s`: unchanged for so long, and the
-    machine runs, means that the sensor does not follow any more.
+    machine runs, means that the sensor does not follow any more. `waveform`: it is many numbers at a time.
     """
 
     name: Annotated[str, AfterValidator(_check_printable)]
@@ -80,6 +85,7 @@ class TagSettings(Settings):
     plausible: PlausibleSettings | None = None
     stuck_after_s: float | None = Field(default=None, ge=1, le=31_536_000)
     while_running: WhileRunningSettings | None = None
+    waveform: WaveformSettings | None = None
 
     @property
     def is_boolean(self) -> bool:
@@ -102,6 +108,48 @@ class TagSettings(Settings):
             raise ValueError("while_running is for the watch on stuck values: add stuck_after_s")
         return running
 
+    @field_validator("waveform")
+    @classmethod
+    def _has_no_rules_of_single_values(
+        cls, waveform: WaveformSettings | None, info: ValidationInfo
+    ) -> WaveformSettings | None:
+        rules = ("deadband", "deadband_percent", "plausible", "stuck_after_s")
+        if waveform is not None:
+            for name in rules:
+                if info.data.get(name) is not None:
+                    raise ValueError(f"{name} is for single values, and this tag is a waveform: leave it out")
+            if info.data.get("unit"):
+                raise ValueError("a waveform's unit stands in here: leave out the tag's own")
+        return waveform
+
+    @model_validator(mode="before")
+    @classmethod
+    def _reads_waveforms_rarely(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("waveform") is not None and "interval_s" not in value:
+            return {**value, "interval_s": WAVEFORM_INTERVAL_S}
+        return value
+
+
+class ReportedTag(NamedTuple):
+    """A tag as it travels: one of the settings, or a feature of a waveform among them."""
+
+    name: str
+    unit: str
+    is_boolean: bool
+
+
+def list_reported(tags: Sequence[TagSettings]) -> list[ReportedTag]:
+    """Return the tags under which a machine's values travel."""
+    return [
+        one
+        for tag in tags
+        for one in (
+            [ReportedTag(tag.name, tag.unit, tag.is_boolean)]
+            if tag.waveform is None
+            else [ReportedTag(f"{tag.name}.{name}", unit, False) for name, unit in tag.waveform.units.items()]
+        )
+    ]
+
 
 AnyTag = TypeVar("AnyTag", bound=TagSettings)
 
@@ -115,13 +163,30 @@ def _check_unique(tags: Sequence[AnyTag]) -> Sequence[AnyTag]:
                 "a name stands once on a machine"
             )
         first[tag.name] = index
+    reported = {one.name: None for one in list_reported(tags)}
+    known = ", ".join(list(reported)[:10])
     for index, tag in enumerate(tags):
-        if tag.while_running is not None and tag.while_running.tag not in first:
+        if tag.while_running is not None and tag.while_running.tag not in reported:
             raise ValueError(
                 f"tags[{index}].while_running names {tag.while_running.tag!r}, which is no tag of this "
-                f"machine. Known here: {', '.join(list(first)[:10])}"
+                f"machine. Known here: {known}"
             )
+        if tag.waveform is not None:
+            _check_features(f"tags[{index}]", tag.name, tag.waveform, first)
+            speed = tag.waveform.speed
+            if speed is not None and speed.tag is not None and speed.tag not in reported:
+                raise ValueError(
+                    f"tags[{index}].waveform.speed names {speed.tag!r}, which is no tag of this machine that "
+                    f"is one number. Known here: {known}"
+                )
     return tags
+
+
+def _check_features(where: str, name: str, waveform: WaveformSettings, names: Container[str]) -> None:
+    for feature in waveform.units:
+        if f"{name}.{feature}" in names:
+            raise ValueError(f"{where} is a waveform with a feature of that name: rename {name}.{feature}")
+        _check_printable(f"{name}.{feature}")
 
 
 Tags = Annotated[tuple[AnyTag, ...], Field(min_length=1, max_length=TAGS_MAX), AfterValidator(_check_unique)]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 from edge.drivers.shelf import MachineSettings
+from edge.drivers.tags import list_reported
 from edge.outbox.outbox import OutboxTotals
 from edge.outbox.thread import OutboxThread
 from edge.polling.machine_states import MachineStates
@@ -52,7 +53,9 @@ def list_tags(machines: Iterable[MachineSettings]) -> Machines:
     """Return what a DBIRTH says of each machine's tags."""
     tags: dict[MachinePath, list[DeviceTag]] = {}
     for machine in machines:
-        tags[machine.path] = [DeviceTag(tag.name, tag.unit, tag.is_boolean) for tag in machine.tags]
+        tags[machine.path] = [
+            DeviceTag(tag.name, tag.unit, tag.is_boolean) for tag in list_reported(machine.tags)
+        ]
     return tags
 
 

@@ -84,6 +84,14 @@ def write_words(table: Table, words: Sequence[int]) -> bytes:
     return struct.pack(f">{len(words)}H", *words)
 
 
+def read_samples(octets: bytes, kind: RegisterType, order: ByteOrder) -> "array[float]":
+    """Return the numbers of one type that follow each other in registers without a gap."""
+    code = choose_code(kind)
+    count = len(octets) // struct.calcsize(">" + code)
+    swapped = _swap_bytes(octets) if order in ("BADC", "CDAB") else octets
+    return array("d", struct.unpack(f"{'>' if order in ('ABCD', 'BADC') else '<'}{count}{code}", swapped))
+
+
 class _Group(msgspec.Struct, frozen=True):
     """Values of one type and byte order that do not overlap: one unpack reads them all."""
 

@@ -1,14 +1,13 @@
 """What a poll of a Modbus machine asks for: the requests, as a person checks them against a manual."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from edge.drivers.interval_groups import group_tags
 from edge.drivers.modbus.line_settings import SerialSettings, choose_frame_gap_s
 from edge.drivers.modbus.planning import plan_blocks
 from edge.drivers.modbus.registers import Block, Table
-from edge.drivers.modbus.settings import ModbusMachineSettings
+from edge.drivers.modbus.settings import ModbusMachineSettings, ModbusTagSettings
 
 START_AND_BYTE_BITS = 9
 REQUEST_OCTETS = 8
@@ -46,13 +45,19 @@ def plan_requests(machine: ModbusMachineSettings) -> list[PlannedRequest]:
             table=block.table,
             first=block.address,
             count=block.count,
-            tags=tuple(value.name for value in block.wanted),
+            tags=tuple(dict.fromkeys(value.name for value in block.wanted)),
             read_through=_count_unwanted(block),
             interval_s=interval_s,
         )
-        for interval_s, tags in group_tags(machine.tags, machine.interval_s)
-        for block in plan_blocks([tag.want() for tag in tags], machine.limits)
+        for interval_s, tags in _list_groups(machine)
+        for block in plan_blocks([value for tag in tags for value in tag.want_all()], machine.limits)
     ]
+
+
+def _list_groups(machine: ModbusMachineSettings) -> list[tuple[float, Sequence[ModbusTagSettings]]]:
+    """Return which tags are read together: a waveform is by itself."""
+    waveforms = [tag for tag in machine.tags if tag.waveform is not None]
+    return [*machine.groups, *((tag.interval_s or machine.interval_s, [tag]) for tag in waveforms)]
 
 
 class LineLoad(msgspec.Struct, frozen=True):

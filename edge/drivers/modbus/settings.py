@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import msgspec
 from pydantic import AfterValidator, Field, FiniteFloat, ValidationInfo, field_validator, model_validator
 
 from edge.drivers.interval_groups import IntervalGroups, group_tags
@@ -31,8 +32,10 @@ from edge.drivers.tags import PathOfMachine, Tags, TagSettings
 
 if TYPE_CHECKING:
     from edge.drivers.modbus.driver import ModbusDriver
+    from edge.drivers.modbus.waveforms import ModbusWaveforms
 
 INVALID_MAX = 16
+SAMPLE_TYPES = ("int16", "uint16", "int32", "uint32", "float32", "float64")
 
 # The first digit of a register number in a manual names the table: 40001 is the first holding register.
 _CLASSIC_TABLES = {0: "coil", 1: "discrete", 3: "input", 4: "holding"}
@@ -56,7 +59,9 @@ class ModbusTagSettings(TagSettings):
     standard has it), CDAB (words swapped), BADC (bytes swapped), DCBA (both). `bit` picks one bit of a
     register, 0 the lowest; `byte` says which half of a register an 8-bit value is. `characters` is the length
     of a string, which is read as the decimal number that it says. `invalid`: raw numbers, or their bit
-    patterns, by which the machine says "no value" (0x8000); NaN and infinities always say so.
+    patterns, by which the machine says "no value" (0x8000); NaN and infinities always say so. A waveform's
+    samples follow each other from `address` on; `counter_address` is a register of the same table in which
+    the machine counts its recordings.
     """
 
     table: Table
@@ -70,6 +75,7 @@ class ModbusTagSettings(TagSettings):
     offset: float = Field(default=0.0, allow_inf_nan=False)
     invalid: tuple[int | FiniteFloat, ...] = Field(default=(), max_length=INVALID_MAX)
     interval_s: float | None = Field(default=None, ge=0.01, le=3600)
+    counter_address: Annotated[int, AfterValidator(_check_address)] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -89,8 +95,13 @@ class ModbusTagSettings(TagSettings):
         if is_bit_table(table) and kind != "bool":
             raise ValueError(f"table {table} holds single bits: type is bool, not {kind}")
         words = 1 if is_bit_table(table) or kind == "string" else count_words(kind)
+        waveform, what = info.data.get("waveform"), str(kind)
+        if waveform is not None:
+            if kind not in SAMPLE_TYPES:
+                raise ValueError(f"a waveform's samples are {', '.join(SAMPLE_TYPES)}, not {kind}")
+            words, what = words * waveform.samples, f"{waveform.samples} {kind}"
         if address + words > ADDRESS_MAX + 1:
-            raise ValueError(f"{kind} at address {address} ends behind the last register ({ADDRESS_MAX})")
+            raise ValueError(f"{what} at address {address} ends behind the last register ({ADDRESS_MAX})")
         return kind
 
     @field_validator("characters")
@@ -145,7 +156,16 @@ class ModbusTagSettings(TagSettings):
     @classmethod
     def _can_stand_there(cls, markers: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
         kind = info.data.get("type")
+        if markers and info.data.get("waveform") is not None:
+            raise ValueError("invalid is for single values: a waveform with a NaN in it is bad as a whole")
         return markers if kind is None else tuple(normalise_marker(kind, marker) for marker in markers)
+
+    @field_validator("counter_address")
+    @classmethod
+    def _goes_with_a_waveform(cls, address: int | None, info: ValidationInfo) -> int | None:
+        if address is not None and "waveform" in info.data and info.data["waveform"] is None:
+            raise ValueError("counter_address counts a waveform's recordings: add waveform, or leave it out")
+        return address
 
     @property
     def is_boolean(self) -> bool:
@@ -167,6 +187,23 @@ class ModbusTagSettings(TagSettings):
             invalid=frozenset(self.invalid),
             characters=self.characters or 0,
         )
+
+    def want_all(self) -> list[Wanted]:
+        """Return what to read for this tag: one value, or every sample of a waveform."""
+        one = self.want()
+        if self.waveform is None:
+            return [one]
+        words = count_words(self.type)
+        return [
+            msgspec.structs.replace(one, address=self.address + words * at)
+            for at in range(self.waveform.samples)
+        ]
+
+    def want_counter(self) -> Wanted | None:
+        """Return where the machine counts its recordings, if it does."""
+        if self.counter_address is None:
+            return None
+        return Wanted(name=self.name, table=self.table, address=self.counter_address, type="uint16")
 
 
 class ModbusMachineSettings(ModbusLineSettings):
@@ -195,7 +232,7 @@ class ModbusMachineSettings(ModbusLineSettings):
         limits = _make_limits(info.data)
         for index, tag in enumerate(tags):
             try:
-                plan_blocks([tag.want()], limits)
+                plan_blocks(tag.want_all() + list(filter(None, [tag.want_counter()])), limits)
             except CannotBeRead as error:
                 raise ValueError(
                     f"tags[{index}] ({tag.name}): {error}: check registers_max and quirks"
@@ -207,16 +244,26 @@ class ModbusMachineSettings(ModbusLineSettings):
         """What the machine takes in one request."""
         return _make_limits(dict(self))
 
-    def build(self) -> "ModbusDriver | IntervalGroups":
+    @property
+    def groups(self) -> list[tuple[float, tuple[ModbusTagSettings, ...]]]:
+        """The tags that are single values, by interval."""
+        return group_tags([tag for tag in self.tags if tag.waveform is None], self.interval_s)
+
+    def build(self) -> "ModbusDriver | IntervalGroups | ModbusWaveforms":
         """Return the driver, not yet connected; several on one line where tags have their own intervals."""
         # A gateway without Modbus machines loads no pymodbus.
         from edge.drivers.modbus.driver import ModbusDriver
 
         drivers = [
             (interval_s, ModbusDriver(self.model_copy(update={"interval_s": interval_s, "tags": tags})))
-            for interval_s, tags in group_tags(self.tags, self.interval_s)
+            for interval_s, tags in self.groups
         ]
-        return drivers[0][1] if len(drivers) == 1 else IntervalGroups(drivers)
+        waveforms = [tag for tag in self.tags if tag.waveform is not None]
+        if not waveforms:
+            return drivers[0][1] if len(drivers) == 1 else IntervalGroups(drivers)
+        from edge.drivers.modbus.waveforms import ModbusWaveforms
+
+        return ModbusWaveforms(self, waveforms, IntervalGroups(drivers) if drivers else None)
 
 
 def _make_limits(settings: Mapping[str, Any]) -> Limits:

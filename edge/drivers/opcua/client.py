@@ -233,4 +233,5 @@ def _join(parts: Sequence[Rows]) -> Rows:
         whole.values += part.values
         whole.codes.update({before + row: code for row, code in part.codes.items()})
         whole.overflowed += [before + row for row in part.overflowed]
+        whole.arrays.update({before + row: array for row, array in part.arrays.items()})
     return whole

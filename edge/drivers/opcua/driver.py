@@ -14,6 +14,7 @@ from edge.drivers.opcua.history import History
 from edge.drivers.opcua.losses import Losses, explain_loss
 from edge.drivers.opcua.sayings import Sayings
 from edge.drivers.opcua.settings import OpcuaMachineSettings, is_loopback
+from edge.drivers.opcua.waveforms import OpcuaWaveforms
 from models.telemetry import Frame, Gap, quality
 
 CERTIFICATES_S = 3600.0
@@ -49,7 +50,8 @@ class OpcuaDriver:
         self._nodes_per_call = NODES_PER_CALL_MAX
         self._gatherer = Gatherer(self._names)
         self._losses = Losses(self._names)
-        self._history = History(self._names)
+        self._waveforms = OpcuaWaveforms(settings)
+        self._history = History(self._names, self._waveforms.places)
         self._pending: list[Rows] = []
         self._sayings = Sayings(str(settings.path))
         self._certificates_due_s = 0.0
@@ -77,6 +79,7 @@ class OpcuaDriver:
             await following.begin()
             self._compare_items(following.watched)
             self._following = following
+        self._waveforms.begin()
 
     async def read(self) -> list[Frame]:
         """Return what is new, with the server's own timestamps; raise `NotConnected` once it is gone."""
@@ -95,17 +98,17 @@ class OpcuaDriver:
             session.check_open()
             fresh = [await session.read(group) for group in self._due.take()]
         pending, self._pending = self._pending, []
-        frames = self._gatherer.gather(pending + fresh)
+        frames = self._gatherer.gather(self._waveforms.part(pending + fresh))
         if beats is not None:
             frames += self._gatherer.gather([self._gatherer.keep_newer(beats)])
         self._losses.note_overflows(self._gatherer.take_overflows())
         self._say_losses()
         self._name_what_is_no_number(fresh)
-        return frames
+        return frames + await self._waveforms.compute(frames, self._beat_s)
 
     def take_gaps(self) -> list[Gap]:
         """Return what the server, or we, could not keep since the last call."""
-        return self._losses.take()
+        return self._losses.take() + self._waveforms.take_gaps()
 
     def read_silence_s(self) -> float:
         """Return for how long the server was silent; a poll's answer is never older than the poll."""
@@ -182,7 +185,14 @@ class OpcuaDriver:
     def _name_what_is_no_number(self, blocks: Sequence[Rows]) -> None:
         for rows in blocks:
             for row, code in rows.codes.items():
-                if code == quality.BAD_TYPE_MISMATCH:
-                    name = self._names[rows.places[row]]
+                place = rows.places[row]
+                if code == quality.BAD_TYPE_MISMATCH and place not in self._waveforms.places:
+                    name = self._names[place]
                     reason = "the node holds text, an array or a structure; a tag is a number"
+                    if row in rows.arrays:
+                        reason = (
+                            f"the node holds {len(rows.arrays[row][0])} values at a time; a tag is a number: "
+                            "if they are a vibration waveform, add waveform: {samples: ..., rate_hz: ...}, "
+                            "and its features travel"
+                        )
                     self._sayings.warn_once("no_number", name, tag=name, reason=reason)

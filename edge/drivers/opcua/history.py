@@ -1,6 +1,6 @@
 """Asks a server what it remembers of tags: HistoryRead, raw, in pages, bounded (OPC 10000-4, 5.11.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import time_ns
@@ -61,9 +61,10 @@ class _Page(msgspec.Struct):
 class History:
     """The history of one machine's tags; remembers which of them have none, and whether any has."""
 
-    def __init__(self, tags: Sequence[str]) -> None:
+    def __init__(self, tags: Sequence[str], waveforms: Iterable[int] = ()) -> None:
         self._tags = tags
-        self._without: dict[int, int] = {}
+        # Their features are made of what is read live: a history of them would be thousands of numbers a row.
+        self._without: dict[int, int] = dict.fromkeys(waveforms, quality.BAD_NOT_SUPPORTED)
         self._refusal = ""
 
     async def read(self, session: OpcuaSession, first_ns: int, last_ns: int) -> list[Frame]:
@@ -79,7 +80,7 @@ class History:
                     "history_cut", values_max=VALUES_MAX, tags_left=len(wanted) - at, reason=_TOO_LONG
                 )
                 break
-        if len(self._without) == len(session.chosen):
+        if self._without.keys() >= session.chosen.keys():
             codes = sorted({quality.describe(code) for code in self._without.values()})
             self._refuse(
                 f"the server gives out no history of these tags ({', '.join(codes) or 'no node is there'}): "

@@ -60,6 +60,7 @@ def add_answer(rows: Rows, place: int, answer: ua.DataValue, received_ns: int) -
     is_float32 = variant is not None and variant.VariantType is ua.VariantType.Float
     sent = 0 if answer.StatusCode is None else int(answer.StatusCode.value)
     value, code = convert_value(None if variant is None else variant.Value, sent, is_float32=is_float32)
+    rows.keep_array(len(rows.places), None if variant is None else variant.Value, sent)
     if has_overflowed(sent):
         rows.overflowed.append(len(rows.places))
     source_ns, server_ns = convert_time(answer.SourceTimestamp), convert_time(answer.ServerTimestamp)

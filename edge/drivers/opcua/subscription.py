@@ -28,6 +28,9 @@ QUEUE_MIN, QUEUE_MAX = 100, 10_000
 SLOWER_MIN = 1.5
 """A sampling interval that is longer by this is worth a word."""
 
+QUEUE_WAVEFORMS = 4
+"""A waveform is thousands of numbers, in the server's memory too."""
+
 QUEUE_INTERVALS = 10
 """How many publish intervals a node's queue holds: a server, or the way to us, may be late."""
 
@@ -232,6 +235,8 @@ class OpcuaSubscription:
 
     def _make_item(self, place: int, wish: Wish) -> ua.MonitoredItemCreateRequest:
         size = min(QUEUE_MAX, max(QUEUE_MIN, QUEUE_INTERVALS * ceil(self.publish_s / self._interval_s)))
+        if self._settings.tags[place].waveform is not None:
+            size = QUEUE_WAVEFORMS
         return ua.MonitoredItemCreateRequest(
             ItemToMonitor=ua.ReadValueId(NodeId=self._session.chosen[place], AttributeId=AttributeIds.Value),
             MonitoringMode=ua.MonitoringMode.Reporting,

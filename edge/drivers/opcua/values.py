@@ -156,6 +156,7 @@ def decode_values(
 def _mark(rows: Rows, row: int, value: Any, code: int, *, is_float32: bool = False) -> None:
     if has_overflowed(code):
         rows.overflowed.append(row)
+    rows.keep_array(row, value, code)
     converted, code = convert_value(value, code, is_float32=is_float32)
     rows.values.append(converted)
     if code != quality.GOOD:
