@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forewarn.commands.models_benchmark import benchmark
+from forewarn.commands.models_benchmark import UnknownName, benchmark
 from forewarn.commands.train import describe_card, limit_threads
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -37,16 +37,25 @@ def train(
         float | None, typer.Option("--grid-s", help="Step of the grid; the file's own step if not said.")
     ] = None,
     base_rows: Annotated[int, typer.Option("--base-rows", help="Rows of the shortest window.")] = 5,
+    detector: Annotated[
+        str, typer.Option("--detector", help="conditional, fuse, isolation_forest, knn, pca, robust_zscore")
+    ] = "conditional",
+    episodes: Annotated[
+        float, typer.Option("--false-alarms", help="Promised a month, by every detector but conditional.")
+    ] = 1.0,
 ) -> None:
     """Learn what normal is from a file in which the machine runs well."""
     limit_threads()
     import time
 
     from models.anomaly.bundle import save_bundle
+    from models.anomaly.detectors.shelf import DETECTORS
     from models.anomaly.tables import find_step_s, read_table
     from models.anomaly.training import train_bundle
     from models.telemetry import MachinePath
 
+    if detector not in DETECTORS:
+        raise UnknownName(f"no detector {detector!r}: there are {', '.join(DETECTORS)}")
     path = MachinePath.parse(machine)
     table = read_table(file, [name.strip() for name in columns.split(",")] if columns else None)
     table = table.head(rows) if rows else table
@@ -58,6 +67,8 @@ def train(
         grid_s=grid_s or find_step_s(table),
         trained_ns=time.time_ns(),
         base_rows=base_rows,
+        detector=detector,
+        episodes_per_month=episodes,
     )
     folder = save_bundle(bundle, trained)
     typer.echo(describe_card(trained.card))

@@ -18,7 +18,7 @@ ALL = "all"
 LIBRARIES = ("numpy", "scipy", "scikit-learn")
 
 
-class UnknownBenchmark(ForewarnError):
+class UnknownName(ForewarnError):
     """There is no benchmark or detector of that name; the message lists them."""
 
     exit_code = 2
@@ -50,11 +50,11 @@ def benchmark(
     known = {*CONTENDERS, *DETECTORS}
     contenders = detector or list(CONTENDERS)
     if strange := [one for one in contenders if one not in known]:
-        raise UnknownBenchmark(f"no detector {strange[0]!r}: there are {', '.join(sorted(known))}")
+        raise UnknownName(f"no detector {strange[0]!r}: there are {', '.join(sorted(known))}")
     if name not in (*BENCHMARKS, ALL):
-        raise UnknownBenchmark(f"no benchmark {name!r}: there are {', '.join(BENCHMARKS)} and {ALL}")
+        raise UnknownName(f"no benchmark {name!r}: there are {', '.join(BENCHMARKS)} and {ALL}")
     if not folder.is_dir():
-        raise UnknownBenchmark(f"--data {folder}: is no folder")
+        raise UnknownName(f"--data {folder}: is no folder")
     reports = _run(list(BENCHMARKS) if name == ALL else [name], folder, contenders, quiet=as_json)
     if name == ALL and not detector:
         _write_page(page, reports)

@@ -94,6 +94,13 @@ def describe_card(card: "Card") -> str:
         f"  limit {limit.value:.2f} (99 % of held-out scores are below {limit.quantiles['0.99']:.2f}), "
         f"from {limit.independent_windows} independent windows of {card.windows.longest * card.grid_s:g} s"
     )
+    if card.promise:
+        low, high = card.promise.band
+        lines.append(
+            f"  {card.detector} promises {card.promise.promised:.3g} false alarms a month "
+            f"(asked: {card.promise.asked:.3g}; likely {low:.2g} to {high:.2g}; "
+            f"this span supports {card.promise.floor:.3g} or more)"
+        )
     if limit.provisional:
         lines.append(
             "  provisional: too short a span to promise how rare false alarms will be; train on more"

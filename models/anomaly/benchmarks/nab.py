@@ -19,7 +19,7 @@ from models.anomaly.tables import read_table
 
 PROBATION_SHARE = 0.15
 PROBATION_ROWS_MAX = 750
-WINDOWS = plan_windows(1)
+WINDOWS = plan_windows(3)
 FALSE_COST, MISS_COST = 0.11, 1.0
 """Of NAB's standard profile; a window found in its first row earns 1."""
 REFIT_S = 7 * 86_400.0

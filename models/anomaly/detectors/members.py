@@ -34,9 +34,12 @@ def make_whitening(covariance: Matrix, drift: Vector) -> Matrix:
 
 
 def choose_memory(rows: Matrix) -> Matrix:
-    """Return at most `MEMORY_ROWS_MAX` rows, evenly spread over the time of learning."""
+    """Return at most `MEMORY_ROWS_MAX` rows, evenly spread over the time of learning.
+
+    Rounded to what a float32 holds: that is how bundles keep them.
+    """
     places = np.linspace(0, len(rows) - 1, min(len(rows), MEMORY_ROWS_MAX)).astype(np.int64)
-    return np.asarray(rows[places])
+    return rows[places].astype(np.float32).astype(np.float64)
 
 
 def measure_distance(rows: Matrix, memory: Matrix) -> Vector:

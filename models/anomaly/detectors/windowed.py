@@ -13,7 +13,7 @@ from models.anomaly.detectors.blame import group_rows
 from models.anomaly.detectors.scales import FEATURE_SCALE_MIN, Scales, learn_scales
 from models.anomaly.features import Mask, Matrix, Vector, Windows, plan_windows
 
-FOLDS = 10
+FOLDS = 8
 FIT_ROWS_MIN = 40
 FIT_ROWS_MAX = 20_000
 """More rows than this teach a covariance nothing; they are all used to find the limit."""
@@ -23,6 +23,9 @@ SHARPNESS = 2.0
 """Of the log-mean-exp that joins members: the stranger one weighs more."""
 TYPICAL_QUANTILE = 0.99
 RATIO_MIN = 1e-9
+
+KEPT_AS = {"memory": np.dtype(np.float32)}
+"""The largest array of a bundle takes half the room; `choose_memory` has rounded it already."""
 
 State = dict[str, NDArray[Any]]
 """What one fit learned of standardised rows of features, by name."""
@@ -73,7 +76,8 @@ class WindowedDetector(ABC):
 
     def arrays(self) -> Arrays:
         """Return what was learned, and the constructor's keywords."""
-        return {f"state.{name}": array for name, array in self.state_.items()} | {
+        state = {name: array.astype(KEPT_AS.get(name, array.dtype)) for name, array in self.state_.items()}
+        return {f"state.{name}": array for name, array in state.items()} | {
             "centre": self.scales_.centre,
             "scale": self.scales_.scale,
             "spread_floor": self.scales_.spread_floor,
@@ -92,7 +96,7 @@ class WindowedDetector(ABC):
         detector.units_ = arrays["units"]
         detector._take_over(
             {
-                name.removeprefix("state."): array
+                name.removeprefix("state."): array.astype(np.float64) if array.dtype == np.float32 else array
                 for name, array in arrays.items()
                 if name.startswith("state.")
             }
