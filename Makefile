@@ -79,11 +79,15 @@ $(PEER_GATEWAYS_INSTALLED): $(PEER_GATEWAYS)/requirements.txt $(PEER_GATEWAYS)/p
 soak: $(INSTALLED) $(PEERS_INSTALLED) ## a day of the gateway in a quarter of an hour: make soak ARGS="--minutes 5 --write docs/SOAK.md"
 	$(BIN)/python -m tests.soak $(ARGS)
 
+DATA ?= ../shared/data
+models: $(INSTALLED) ## judge the detectors on recorded machines, write docs/MODELS.md: make models DATA=DIR
+	$(BIN)/forewarn models benchmark all --data $(DATA)
+
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 lock: $(INSTALLED) ## compile the lock files anew from pyproject.toml
 	$(COMPILE) --all-extras pyproject.toml --output-file requirements.lock
 	$(COMPILE) --extra edge --constraints requirements.lock pyproject.toml --output-file requirements-edge.lock
-	$(COMPILE) --extra cloud --constraints requirements.lock pyproject.toml --output-file requirements-cloud.lock
+	$(COMPILE) --extra cloud --extra parquet --constraints requirements.lock pyproject.toml --output-file requirements-cloud.lock
 
 clean: ## remove the environment and the caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
