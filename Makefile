@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/installed
 ARGS ?=
 SERVICES := mosquitto influxd victoria-metrics chromium strace gcc mbpoll npm systemd-analyze
 
-.PHONY: help demo test custody custody-long slow check services system-services bench bench-peers soak lock clean
+.PHONY: help demo test custody custody-long slow check services system-services bench bench-peers models soak lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
