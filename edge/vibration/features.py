@@ -6,17 +6,19 @@ Antoni, Mechanical Systems and Signal Processing 25 (2011).
 """
 
 from array import array
+from collections.abc import Iterable
 from math import ceil, floor, sqrt
 
 import msgspec
 
-from edge.vibration.bearings import count_per_turn
+from edge.vibration.bearings import LineName, count_per_turn
 from edge.vibration.recording import OpenRecording, Recording, Shape, find_bins
 from edge.vibration.settings import VELOCITY_HZ, WaveformSettings, name_band
 from models.telemetry import Value, quality
 
-HARMONICS = 3
-"""A line is looked for at its frequency and at this many multiples, counting it: strokes are no sines."""
+MULTIPLES: dict[LineName, tuple[int, ...]] = {"bpfo": (1,), "bpfi": (1,), "bsf": (1, 2), "ftf": (1,)}
+"""Where a line is looked for: a damaged spot of a ball strikes both rings, twice a turn. Not at harmonics, where
+lines meet: of an SKF 6205 three times BPFO is twice BPFI, but for 0.7 %."""
 
 SLIP = 0.02
 """A bearing's real frequencies are off by 1 to 2 % because its balls slip (Randall and Antoni 2011)."""
@@ -60,7 +62,9 @@ def compute_features(
     found = Features()
     recording = open_recording(samples, settings.rate_hz)
     wanted = settings.features or ()
-    _add_shape(found, recording.measure_shape(), wanted)
+    # Of equal samples rounding leaves something to divide by, which says nothing.
+    is_flat = min(samples) == max(samples)
+    _add_shape(found, Shape(0.0, 0.0, 0.0) if is_flat else recording.measure_shape(), wanted)
     if "velocity_rms" in wanted:
         found.values["velocity_rms"] = _measure_velocity(recording, settings)
     for band in settings.bands_hz if "bands" in wanted else ():
@@ -116,7 +120,7 @@ def _add_lines(found: Features, recording: Recording, settings: WaveformSettings
             found.refuse(name, quality.BAD_OUT_OF_RANGE)
         else:
             hertz = per_turn * speed.rpm / 60
-            value = find_line(envelope, hertz / bin_hz)
+            value = find_line(envelope, (hertz * multiple / bin_hz for multiple in MULTIPLES[name]))
             if value is None:
                 reason = _explain_unresolved(name, hertz, settings)
                 found.refuse(name, quality.BAD_CONFIGURATION_ERROR, reason)
@@ -126,21 +130,19 @@ def _add_lines(found: Features, recording: Recording, settings: WaveformSettings
                     found.codes[name] = speed.code
 
 
-def find_line(envelope: list[float], bins: float) -> float | None:
-    """Return the root of the summed amplitudes at `bins` and its multiples, each the largest within the slip.
+def find_line(envelope: list[float], places: Iterable[float]) -> float | None:
+    """Return the root of the largest amplitude within the slip of any of the places, in bins.
 
     `envelope` is the squared envelope's spectrum, so the root is in the waveform's unit. None where the first
-    is not told apart from 0 Hz or lies beyond the spectrum; multiples beyond it count as nothing.
+    place is not told apart from 0 Hz or lies beyond the spectrum.
     """
-    total, found = 0.0, False
-    for harmonic in range(1, HARMONICS + 1):
-        at = bins * harmonic
-        low, high = floor(at * (1 - SLIP)), ceil(at * (1 + SLIP))
-        if bins < RESOLVED_BINS or high >= len(envelope):
+    seen: list[float] = []
+    for place in places:
+        low, high = floor(place * (1 - SLIP)), ceil(place * (1 + SLIP))
+        if place < RESOLVED_BINS or high >= len(envelope):
             break
-        total += max(envelope[low : high + 1])
-        found = True
-    return sqrt(total) if found else None
+        seen += envelope[low : high + 1]
+    return sqrt(max(seen)) if seen else None
 
 
 def _explain_unresolved(name: str, hertz: float, settings: WaveformSettings) -> str:
