@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 import msgspec
 
-from edge.drivers import Driver, NotConnected
+from edge.drivers import Driver, ExplainsTags, NotConnected
 from edge.drivers.shelf import MachineSettings
 from edge.drivers.tags import list_reported
 from edge.settings import EdgeSettings
@@ -16,6 +16,7 @@ from models.telemetry import Frame, Value, quality
 CONNECT_TIMEOUT_S = 15.0
 READ_TIMEOUT_S = 10.0
 NEWS_S = 5.0
+_NOTHING: tuple[Value, int, None] = (None, quality.BAD_WAITING_FOR_INITIAL_DATA, None)
 
 
 class UnknownMachine(ForewarnError):
@@ -25,7 +26,10 @@ class UnknownMachine(ForewarnError):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """The newest value of one tag; `timestamp` is None where nothing came, and `reason` says why."""
+    """The newest value of one tag; `timestamp` is None where nothing came, and `reason` says why.
+
+    `said` is the machine's own word on a tag that has no value.
+    """
 
     machine: str
     tag: str
@@ -34,6 +38,7 @@ class Reading(msgspec.Struct, frozen=True):
     quality: int = quality.BAD_WAITING_FOR_INITIAL_DATA
     timestamp: int | None = None
     reason: str = ""
+    said: str = ""
 
     @property
     def is_good(self) -> bool:
@@ -72,13 +77,17 @@ async def _read_machine(machine: MachineSettings) -> list[Reading]:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             await driver.connect()
         newest = await _read_newest(driver, set(units))
+        said = explain_tags(driver)
     except (NotConnected, TimeoutError) as error:
         reason = str(error) or f"no answer within {CONNECT_TIMEOUT_S:g} s: check the address"
         silent = quality.BAD_NO_COMMUNICATION
         return [Reading(path, tag, unit, quality=silent, reason=reason) for tag, unit in units.items()]
     finally:
         await driver.close()
-    return [Reading(path, tag, unit, *newest.get(tag, ())) for tag, unit in units.items()]
+    return [
+        Reading(path, tag, unit, *newest.get(tag, _NOTHING), said=said.get(tag, ""))
+        for tag, unit in units.items()
+    ]
 
 
 async def _read_newest(driver: Driver, tags: set[str]) -> dict[str, tuple[Value, int, int]]:
@@ -95,6 +104,11 @@ async def _read_newest(driver: Driver, tags: set[str]) -> dict[str, tuple[Value,
     except TimeoutError:
         pass  # what did not come in time is shown as waiting for its first value
     return newest
+
+
+def explain_tags(driver: Driver) -> dict[str, str]:
+    """Return the machine's own word on tags that have no value, where the driver knows it."""
+    return driver.explain_tags() if isinstance(driver, ExplainsTags) else {}
 
 
 def keep_newest(newest: dict[str, tuple[Value, int, int]], frames: list[Frame]) -> None:

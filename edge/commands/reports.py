@@ -80,7 +80,7 @@ def describe_clock(*, synchronised: bool | None) -> str:
 
 
 def describe_readings(readings: Sequence[Reading], now_ns: int) -> str:
-    """Return a table of the readings, and beneath it why machines could not be read."""
+    """Return a table of the readings, and beneath it why machines and tags could not be read."""
     rows = [("machine", "tag", "value", "unit", "quality", "age")]
     rows += [
         (
@@ -94,7 +94,8 @@ def describe_readings(readings: Sequence[Reading], now_ns: int) -> str:
         for reading in readings
     ]
     reasons = dict.fromkeys(f"{reading.machine}: {reading.reason}" for reading in readings if reading.reason)
-    return "\n".join([*_align(rows), *reasons])
+    said = [f"{reading.machine} {reading.tag}: {reading.said}" for reading in readings if reading.said]
+    return "\n".join([*_align(rows), *reasons, *said])
 
 
 def encode_readings(readings: Sequence[Reading], now_ns: int) -> str:
@@ -109,7 +110,7 @@ def encode_readings(readings: Sequence[Reading], now_ns: int) -> str:
                 "quality": quality.describe(reading.quality),
                 "timestamp": reading.timestamp,
                 "age_s": None if reading.timestamp is None else (now_ns - reading.timestamp) / 1e9,
-                "reason": reading.reason,
+                "reason": reading.reason or reading.said,
             }
         ).decode()
         for reading in readings

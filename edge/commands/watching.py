@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from edge.commands.reading import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Reading, keep_newest
+from edge.commands.reading import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, Reading, explain_tags, keep_newest
 from edge.drivers import Driver, NotConnected
 from edge.drivers.shelf import MachineSettings
 from edge.drivers.tags import list_reported
@@ -48,9 +48,12 @@ class WatchedMachine:
                     frames = await self._driver.read()
             newest: dict[str, tuple[float | None, int, int]] = {}
             keep_newest(newest, frames)
+            said = explain_tags(self._driver)
             for tag, (value, code, timestamp) in newest.items():
                 known = self.readings[tag]
-                self.readings[tag] = Reading(known.machine, tag, known.unit, value, code, timestamp)
+                self.readings[tag] = Reading(
+                    known.machine, tag, known.unit, value, code, timestamp, said=said.get(tag, "")
+                )
             wait_s = schedule.next(loop.time())[0] if schedule is not None else 0.0
             await asyncio.sleep(wait_s)
 

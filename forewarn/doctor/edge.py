@@ -45,7 +45,7 @@ def judge_machine(path: str, readings: Sequence[Reading]) -> Finding:
     silent = next((one.reason for one in readings if one.reason), "")
     if silent:
         return Finding("fail", path, silent)
-    bad = [f"{one.tag} {quality.describe(one.quality)}" for one in readings if not one.is_good]
+    bad = [f"{one.tag} {one.said or quality.describe(one.quality)}" for one in readings if not one.is_good]
     if bad:
         words = f"{len(bad)} of {len(readings)} tags bad ({', '.join(bad)}): forewarn edge read says why"
         return Finding("warn", path, words)

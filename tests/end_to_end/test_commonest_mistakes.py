@@ -1,5 +1,6 @@
 """The commonest mistakes at the edge and in settings files: what the real commands say about each."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def test_a_wrong_node_id_is_answered_with_the_nearest_ones(tmp_path: Path, plant
         "did you mean nsu=urn:forewarn:plant;s=pump-7.speed",
     ):
         assert words in warning
-    pump, motor = told.stdout.splitlines()[1:]
+    pump, motor, reason = told.stdout.splitlines()[1:]
+    assert reason.startswith(f"{PUMP} speed: the server has no such node; did you mean ")
     assert pump.split()[:4] == [PUMP, "speed", "-", "BadNodeIdUnknown"]
     assert motor.split()[0] == MOTOR
     assert "Good" in motor
@@ -103,7 +105,9 @@ def test_a_wrong_register_is_answered_with_what_to_try(
     (warning,) = told.stderr.splitlines()
     assert f"machine={MOTOR}" in warning
     assert words in warning
-    assert len(told.stdout.splitlines()) == 1  # nothing but the reading
+    (reading,) = map(json.loads, told.stdout.splitlines())  # nothing but the reading
+    assert reading["reason"].startswith("exception ")
+    assert reading["reason"] in words
 
 
 def test_a_refusing_broker_is_said_once_with_what_is_kept(

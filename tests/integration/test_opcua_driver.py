@@ -169,6 +169,9 @@ async def test_a_wrong_node_id_names_the_nearest_right_one(rig: OpcuaRig, mode: 
     )
     assert "no namespace 'urn:forewarn:plent' (it has " in reasons["space"]
     assert f"did you mean nsu={NAMESPACE};s=pump-7.flow?" in reasons["space"]
+    told = driver.explain_tags()
+    assert told.keys() == reasons.keys()
+    assert all(reasons[tag].endswith(words) for tag, words in told.items())
     await driver.close()
 
 

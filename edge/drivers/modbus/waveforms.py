@@ -7,7 +7,7 @@ from time import monotonic, time_ns
 
 import structlog
 
-from edge.drivers import Driver, NotConnected
+from edge.drivers import Driver, ExplainsTags, NotConnected
 from edge.drivers.interval_groups import DueTimes
 from edge.drivers.modbus.client import Answer
 from edge.drivers.modbus.decoding import read_samples
@@ -169,6 +169,10 @@ class ModbusWaveforms:
                 break
         await self._desk.settle(self._beat_s)
         return frames + self._desk.take()
+
+    def explain_tags(self) -> dict[str, str]:
+        """Return the machine's own word on the other tags that have no value now."""
+        return self._plain.explain_tags() if isinstance(self._plain, ExplainsTags) else {}
 
     def take_gaps(self) -> list[Gap]:
         """Return the waveforms that were read and not computed."""

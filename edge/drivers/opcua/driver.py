@@ -55,6 +55,7 @@ class OpcuaDriver:
         self._pending: list[Rows] = []
         self._sayings = Sayings(str(settings.path))
         self._certificates_due_s = 0.0
+        self._absent: dict[str, str] = {}
 
     async def connect(self) -> None:
         """Open a session, find the nodes, begin the subscriptions; raise `NotConnected` with the reason."""
@@ -105,6 +106,10 @@ class OpcuaDriver:
         self._say_losses()
         self._name_what_is_no_number(fresh)
         return frames + await self._waveforms.compute(frames, self._beat_s)
+
+    def explain_tags(self) -> dict[str, str]:
+        """Return, of tags whose nodes were not there at the last connect, what the server has instead."""
+        return self._absent
 
     def take_gaps(self) -> list[Gap]:
         """Return what the server, or we, could not keep since the last call."""
@@ -162,9 +167,11 @@ class OpcuaDriver:
     async def _explain_lost(self, session: OpcuaSession, lost: dict[int, str]) -> None:
         """Say once per tag which node is not there, and which ones are that look like it."""
         tags = [(self._settings.tags[place], reason) for place, reason in lost.items()]
+        self._absent = {tag.name: self._absent.get(tag.name, why) for tag, why in tags}
         fresh = [one for one in tags if not self._sayings.has_said("node_not_found", one[0].name)]
         near = await find_near(session, [tag for tag, _ in fresh]) if fresh else {}
         for tag, why in fresh:
+            self._absent[tag.name] = f"{why}; {near[tag.name]}"
             reason = f"{tag.address}: {why}; {near[tag.name]}"
             self._sayings.warn_once("node_not_found", tag.name, tag=tag.name, reason=reason)
 
