@@ -16,7 +16,6 @@ from models.telemetry import Frame, Value, quality
 CONNECT_TIMEOUT_S = 15.0
 READ_TIMEOUT_S = 10.0
 NEWS_S = 5.0
-_NOTHING: tuple[Value, int, None] = (None, quality.BAD_WAITING_FOR_INITIAL_DATA, None)
 
 
 class UnknownMachine(ForewarnError):
@@ -84,10 +83,8 @@ async def _read_machine(machine: MachineSettings) -> list[Reading]:
         return [Reading(path, tag, unit, quality=silent, reason=reason) for tag, unit in units.items()]
     finally:
         await driver.close()
-    return [
-        Reading(path, tag, unit, *newest.get(tag, _NOTHING), said=said.get(tag, ""))
-        for tag, unit in units.items()
-    ]
+    readings = [Reading(path, tag, unit, *newest.get(tag, ())) for tag, unit in units.items()]
+    return [msgspec.structs.replace(one, said=said.get(one.tag, "")) for one in readings]
 
 
 async def _read_newest(driver: Driver, tags: set[str]) -> dict[str, tuple[Value, int, int]]:
