@@ -1,6 +1,6 @@
 """The last rows of a machine on its grid, in event time: late values find their row, old ones are counted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,38 @@ class GridRing:
         self._quiet: NDArray[np.int64] = np.zeros(len(tags), dtype=np.int64)
         self.too_old_total = 0
         """Values that came after their row had left the ring."""
+
+    @property
+    def first_row(self) -> int | None:
+        """The oldest row there is room for; None before anything was put."""
+        return self._first
+
+    @property
+    def quiet(self) -> dict[str, int]:
+        """For how many rows a deadband has kept a tag silent, as far as heartbeats have shown."""
+        return {tag: int(self._quiet[column]) for tag, column in self._columns.items() if self._quiet[column]}
+
+    def recall_quiet(self, quiet: Mapping[str, int]) -> None:
+        """Take over what an earlier ring knew of quiet tags."""
+        for tag, rows in quiet.items():
+            if tag in self._columns:
+                self._quiet[self._columns[tag]] = max(self._quiet[self._columns[tag]], rows)
+
+    def begin(self, row: int) -> None:
+        """Let an empty ring begin at `row`, whatever is put first."""
+        self._first = row
+
+    def carry(self, frame: Frame) -> None:
+        """Let the first row know readings of before it, one row a frame, as if held until there."""
+        tags = [tag for tag in frame.values if tag in self._columns]
+        if not tags:
+            return
+        columns = np.array([self._columns[tag] for tag in tags])
+        samples, codes = read_samples(frame, tags)
+        newer = frame.timestamps[0] >= self._stamps[0, columns]
+        self._values[0, columns[newer]] = samples[0, newer]
+        self._bad[0, columns[newer]] = codes[0, newer]
+        self._stamps[0, columns[newer]] = frame.timestamps[0]
 
     def put(self, frame: Frame) -> None:
         """Put the samples of `frame` into their rows; tags that the ring does not hold are passed over."""

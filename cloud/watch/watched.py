@@ -1,30 +1,37 @@
 """One machine under watch: its bundle, its ring, and what there is to say about its new rows."""
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import msgspec
 import numpy as np
 
-from cloud.stores import Block, Measurement, Table
+from cloud.stores import Block, Measurement
+from cloud.watch.holes import make_hole_frames, respect_holes
 from cloud.watch.observations import Contribution, Observation
+from cloud.watch.past import Past
+from cloud.watch.progress import Late, Progress
 from cloud.watch.rings import GridRing
 from models.anomaly.bundle import Bundle
+from models.anomaly.detectors import Judgement
 from models.anomaly.features import Matrix
 from models.anomaly.grid import NS_PER_S, step_ns
-from models.anomaly.judging import Verdict, count_reach, judge_rows, span_reach_ns
-from models.telemetry import Frame, MachinePath, Value
+from models.anomaly.judging import Verdict, count_reach, judge_rows
+from models.telemetry import Frame, Gap, MachinePath, Value
 
 JUDGED_ROWS_MAX = 600
-"""When more rows than this fall due at once (after a long stall), the oldest of them are not judged."""
+"""When more rows than this fall due at once (after a long stall), the oldest of them are left to history."""
+GAPS_KEPT_MAX = 200
 
 
 class WatchedMachine:
     """Takes the frames of one machine and gives observations and blocks for the store.
 
-    It judges a row of the grid once the newest value is `lateness_ns` past the row's end. Values for rows
-    already judged still fill the windows of later rows, but are not judged themselves: `late_total`.
+    It judges a row of the grid once the newest value is `lateness_ns` past the row's end, each row by itself
+    and from the same number of rows: so a score does not depend on when and with what else it was asked for.
+    Values for rows already judged fill the windows of later rows; their own rows are for history to judge.
     """
 
     def __init__(self, machine: MachinePath, lateness_ns: int) -> None:
@@ -32,40 +39,85 @@ class WatchedMachine:
         self.bundle: Bundle | None = None
         self.trouble = ""
         """Why a newer bundle could not take charge, in words."""
+        self.lesson = ""
+        """How far learning has come, in words, while there is no bundle."""
         self.newest_ns = 0
         self.has_begun = False
-        """Whether it has said anything since the watcher started."""
+        """Whether it has said anything since the watcher started, or was judged before."""
         self.late_total = 0
         self.skipped_rows_total = 0
         self._lateness_ns = lateness_ns
         self._ring: GridRing | None = None
         self._judged_ns = 0
+        self._late: Late | None = None
+        self._quiet: dict[str, int] = {}
+        self._gaps: list[Gap] = []
+        self._is_resumed = False
 
     @property
-    def reach_ns(self) -> int:
-        """How far back a verdict looks."""
-        return span_reach_ns(self.bundle) if self.bundle else 0
+    def gaps(self) -> Sequence[Gap]:
+        """The gaps known of the machine, those that end last at the end."""
+        return self._gaps
+
+    @property
+    def window_begin_ns(self) -> int:
+        """The beginning of the rows that the next verdict looks at."""
+        if self.bundle is None:
+            return self._judged_ns
+        grid_ns = step_ns(self.bundle.card.grid_s)
+        return max(0, (self._judged_ns // grid_ns - count_reach(self.bundle)) * grid_ns)
+
+    @property
+    def progress(self) -> Progress:
+        """How far the rows are judged, for after a restart."""
+        return Progress(self._judged_ns, self._ring.quiet if self._ring else self._quiet)
+
+    def resume(self, progress: Progress, newest_ns: int) -> None:
+        """Go on where an earlier watcher ended; `newest_ns` is the newest value that is stored."""
+        self.has_begun = self._is_resumed = True
+        self._judged_ns = progress.judged_ns
+        self._quiet = progress.quiet
+        self._late = progress.late
+        self.newest_ns = max(newest_ns, progress.judged_ns)
+
+    def expect(self, begin_ns: int) -> None:
+        """Know where judging will begin, before the first frame is put."""
+        if not self.has_begun:
+            self._judged_ns = begin_ns
 
     def take_charge(self, bundle: Bundle) -> None:
         """Let `bundle` judge what comes from now on, with an empty ring: `warm_up` fills it."""
+        if self.has_begun and self.bundle is None and not self._is_resumed:
+            self._judged_ns = self.newest_ns
         self.bundle = bundle
         self.trouble = ""
-        if self.has_begun:
-            self._judged_ns = self.newest_ns
         self.empty()
 
     def empty(self) -> None:
         """Forget the rows, not how far they were judged."""
         if self.bundle is not None:
-            rows = count_reach(self.bundle) + JUDGED_ROWS_MAX
-            self._ring = GridRing(self.bundle.card.tags, step_ns(self.bundle.card.grid_s), rows)
+            card = self.bundle.card
+            quiet = self.progress.quiet
+            self._ring = GridRing(card.tags, step_ns(card.grid_s), count_reach(self.bundle) + JUDGED_ROWS_MAX)
+            self._ring.recall_quiet(quiet)
 
-    def warm_up(self, table: Table) -> None:
-        """Fill the ring with stored values; they are history and not judged."""
-        if self._ring is None or not len(table.timestamps):
+    def warm_up(self, past: Past, until_ns: int) -> None:
+        """Fill the ring from the store, up to `until_ns`; raises what `past` raises."""
+        if self.bundle is None or self._ring is None:
             return
-        for frame in _make_frames(table):
-            self._ring.put(frame)
+        first_row = self.window_begin_ns // step_ns(self.bundle.card.grid_s)
+        past.fill(self._ring, first_row, until_ns, self._gaps)
+
+    def note_gaps(self, gaps: Sequence[Gap]) -> None:
+        """Take gaps as recorded: a gap that grew or was filled replaces what was known of it."""
+        known = {(gap.first, gap.reason, *gap.tags): gap for gap in [*self._gaps, *gaps]}
+        fresh = [gap for gap in known.values() if gap not in self._gaps]
+        self._gaps = sorted(known.values(), key=lambda gap: gap.last)[-GAPS_KEPT_MAX:]
+        if fresh and self.bundle is not None and self._ring is not None and self._ring.first_row is not None:
+            grid_ns = step_ns(self.bundle.card.grid_s)
+            for frame in make_hole_frames(fresh, self.bundle.card.tags, grid_ns):
+                if frame.timestamps[0] <= self.newest_ns + JUDGED_ROWS_MAX * grid_ns:
+                    self._ring.put(frame)
 
     def put(self, frames: Sequence[Frame]) -> None:
         """Take new frames, in any order; judging begins with the first that ever come."""
@@ -73,31 +125,59 @@ class WatchedMachine:
             self.has_begun = True
             self._judged_ns = min(frame.timestamps[0] for frame in frames)
         for frame in frames:
-            self.late_total += bisect_right(frame.timestamps, self._judged_ns - 1)
+            late = bisect_left(frame.timestamps, self._judged_ns)
+            if late:
+                self.late_total += late
+                self._note_late(frame.timestamps[0], frame.timestamps[late - 1])
             self.newest_ns = max(self.newest_ns, frame.timestamps[-1])
             if self._ring is not None:
                 self._ring.put(frame)
 
+    def take_late(self) -> Late | None:
+        """Return the span that history is to judge anew, once."""
+        late, self._late = self._late, None
+        return late if self.bundle is not None else None
+
+    def _note_late(self, first_ns: int, last_ns: int) -> None:
+        """Remember a span of late values, and of the windows that should have seen them."""
+        if self.bundle is not None:
+            card = self.bundle.card
+            windows_ns = card.windows.longest * step_ns(card.grid_s)
+            late = Late(first_ns, min(last_ns + windows_ns, self._judged_ns))
+            self._late = late.join(self._late)
+
     def observe(self) -> tuple[list[Observation], list[Block]]:
         """Return what is new since the last call: observations in time order, and blocks to store."""
-        if self.bundle is None or self._ring is None:
+        if self.bundle is None or self._ring is None or self._ring.first_row is None or not self.has_begun:
             return [], []
         grid_ns = step_ns(self.bundle.card.grid_s)
         due = (self.newest_ns - self._lateness_ns) // grid_ns - 1
-        rows = due - (self._judged_ns // grid_ns - 1)
-        if not self.has_begun or rows <= 0:
+        first = self._judged_ns // grid_ns
+        if due < first:
             return [], []
-        self.skipped_rows_total += max(0, rows - JUDGED_ROWS_MAX)
-        rows = min(rows, JUDGED_ROWS_MAX)
-        grid = self._ring.read(due, count_reach(self.bundle) + rows)
-        verdict = judge_rows(self.bundle, grid, min(rows, len(grid.values)))
+        if due - first >= JUDGED_ROWS_MAX:
+            passed = first * grid_ns, (due + 1 - JUDGED_ROWS_MAX) * grid_ns
+            self.skipped_rows_total += due + 1 - JUDGED_ROWS_MAX - first
+            self._late = Late(*passed).join(self._late)
+            first = due + 1 - JUDGED_ROWS_MAX
+        rows = range(max(first, self._ring.first_row), due + 1)
+        verdicts = [self._judge(self.bundle, self._ring, row) for row in rows]
         self._judged_ns = (due + 1) * grid_ns
-        return self._describe(verdict), make_blocks(self.machine, verdict)
+        seen = [one for verdict in verdicts for one in self.describe(verdict)]
+        return seen, make_blocks(self.machine, join_verdicts(verdicts)) if verdicts else []
+
+    def judge_history(self, ring: GridRing, first_row: int, last_row: int) -> Verdict:
+        """Return the verdict on rows of the past, from a ring that holds them."""
+        assert self.bundle is not None  # history is asked of machines with a bundle
+        rows = range(first_row, last_row + 1)
+        return join_verdicts([self._judge(self.bundle, ring, row) for row in rows])
 
     def say_learning(self) -> Observation:
         """Return the observation of a machine without a bundle."""
         mend = f"no model yet: train one with `forewarn cloud train --machine {self.machine}`"
-        return Observation(self.machine, self.newest_ns, "learning", reason=self.trouble or mend)
+        return Observation(
+            self.machine, self.newest_ns, "learning", reason=self.trouble or self.lesson or mend
+        )
 
     def say_silent(self) -> Observation:
         """Return the observation of a machine that has stopped talking."""
@@ -106,7 +186,12 @@ class WatchedMachine:
             self.machine, self.newest_ns, "cannot_judge", coverage=0.0, reason=f"no values since {since}"
         )
 
-    def _describe(self, verdict: Verdict) -> list[Observation]:
+    def _judge(self, bundle: Bundle, ring: GridRing, row: int) -> Verdict:
+        grid = ring.read(row, count_reach(bundle) + 1)
+        return respect_holes(judge_rows(bundle, grid, 1), grid, bundle.card.windows, self._gaps)
+
+    def describe(self, verdict: Verdict) -> list[Observation]:
+        """Return the rows of a verdict as observations."""
         return [
             Observation(
                 self.machine,
@@ -124,6 +209,17 @@ class WatchedMachine:
             )
             for row, timestamp in enumerate(verdict.timestamps)
         ]
+
+
+def join_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return consecutive verdicts as one; faulty tags and reason are the last one's."""
+    judgements = [verdict.judgement for verdict in verdicts]
+    columns = zip(*(msgspec.structs.astuple(one) for one in judgements), strict=True)
+    return msgspec.structs.replace(
+        verdicts[-1],
+        timestamps=np.concatenate([verdict.timestamps for verdict in verdicts]),
+        judgement=Judgement(*(np.concatenate(column) for column in columns)),
+    )
 
 
 def make_blocks(machine: MachinePath, verdict: Verdict) -> list[Block]:
@@ -152,17 +248,3 @@ def make_blocks(machine: MachinePath, verdict: Verdict) -> list[Block]:
         if kept:
             blocks.append(Block(measurement, machine, [Frame(times, kept)]))
     return blocks
-
-
-def _make_frames(table: Table) -> list[Frame]:
-    """Return a table's tags as one frame each, without the instants at which the tag said nothing."""
-    frames = []
-    for tag, values in table.values.items():
-        codes = table.quality.get(tag)
-        spoken = np.isfinite(values) if codes is None else np.isfinite(values) | (codes != 0)
-        places = np.flatnonzero(spoken)
-        if len(places):
-            marks = {} if codes is None else {n: int(codes[place]) for n, place in enumerate(places)}
-            samples: list[Value] = [None if math.isnan(value) else value for value in values[places].tolist()]
-            frames.append(Frame(table.timestamps[places].tolist(), {tag: samples}, {tag: marks}))
-    return frames

@@ -5,38 +5,32 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
 
+import msgspec
 import structlog
 from sqlalchemy import Engine
 
+from cloud.ingest.gaps import StoredGap, list_gaps
 from cloud.stores import Block, StoreReader, StoreUnavailable, StoreWriter
 from cloud.transactions import RecordsUnavailable
-from cloud.watch.machine_states import MachineStates
-from cloud.watch.observations import Observation
+from cloud.watch.history import HistoryDesk
+from cloud.watch.past import Past
+from cloud.watch.progress import Progress
+from cloud.watch.scores import STORE_AWAY, ScoreQueue
+from cloud.watch.telling import Book, TellingDesk
 from cloud.watch.watched import WatchedMachine
 from cloud.watch.watching import WatchSettings
-from models.anomaly.bundle import BundleDamaged, BundleMissing, find_current, load_current
-from models.anomaly.grid import NS_PER_S
-from models.telemetry import MachinePath
+from models.anomaly.bundle import Bundle, BundleDamaged, BundleMissing, find_current, load_current
+from models.anomaly.grid import NS_PER_S, step_ns
+from models.telemetry import Gap, MachinePath
 
 TURN_S = 0.2
 WRITE_EVERY_S = 1.0
-UNWRITTEN_BLOCKS_MAX = 3_000
-UNTOLD_MAX = 50_000
+GAPS_A_TURN_MAX = 2_000
 FUTURE_NS_MAX = 24 * 3600 * NS_PER_S
 """A clock that is further ahead is broken: one such value would make all right ones look late."""
-STORE_AWAY = "the store does not answer: the event store_lost says why, and so does /healthz"
-"""The ingester says the store's own words, once for the whole service."""
 
 log = structlog.get_logger()
-
-
-class Book(Protocol):
-    """What the watcher tells its observations to."""
-
-    def observe(self, observations: Sequence[Observation]) -> None:
-        """Take observations, oldest first per machine; `RecordsUnavailable` asks for the same call again."""
 
 
 class Watcher:
@@ -58,28 +52,25 @@ class Watcher:
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._reader = reader
-        self._writer = writer
+        self._scores = ScoreQueue(writer)
         self._bundles = bundles
-        self._book = book
-        self._states = MachineStates(engine)
+        self._engine = engine
+        self._desk = TellingDesk(book, engine)
+        self._history = HistoryDesk(reader, engine, settings.history_after_s, clock_ns)
         self._settings = settings
         self._clock_ns = clock_ns
         self._machines: dict[MachinePath, WatchedMachine] = {}
         self._tried: dict[MachinePath, Path] = {}
+        self._sought: set[MachinePath] = set()
+        self._reached: dict[MachinePath, Progress] | None = None
         self._arrived_s: dict[MachinePath, float] = {}
         self._silent: set[MachinePath] = set()
-        self._latest: dict[MachinePath, Observation] = {}
-        self._unwritten: deque[Block] = deque(maxlen=UNWRITTEN_BLOCKS_MAX)
-        self._untold: deque[Observation] = deque(maxlen=UNTOLD_MAX)
-        self._store_away = self._records_away = False
         self._wake = threading.Condition()
         self._queue: deque[Block] = deque()
         self._behind: set[MachinePath] = set()
         self._checked_s = self._written_s = 0.0
         self.dropped_blocks_total = 0
         self.late_values_total = 0
-        self.unwritten_blocks_total = 0
-        self.untold_observations_total = 0
 
     def feed(self, blocks: Sequence[Block]) -> None:
         """Take blocks that the store has committed; returns at once."""
@@ -102,7 +93,8 @@ class Watcher:
                 if not self._queue:
                     self._wake.wait(TURN_S)
             self.turn(time.monotonic())
-        self._write_scores()
+        self._scores.write()
+        self._desk.keep(self._reached_now())
 
     def turn(self, now_s: float) -> None:
         """Take what is queued, judge what is due, and say so; `now_s` is a monotonic clock's."""
@@ -113,8 +105,10 @@ class Watcher:
         for block in blocks:
             self._take(block, now_s)
         self._catch_up(behind)
-        self._judge()
-        self._tell()
+        self._note_gaps({block.machine for block in blocks})
+        self._judge(now_s)
+        self._desk.tell()
+        self._judge_history(now_s)
         if now_s - self._checked_s >= self._settings.bundle_check_s:
             self._checked_s = now_s
             for machine in self._machines.values():
@@ -122,8 +116,8 @@ class Watcher:
         if now_s - self._written_s >= WRITE_EVERY_S:
             self._written_s = now_s
             self._find_silent(now_s)
-            self._write_scores()
-            self._keep_states()
+            self._scores.write()
+            self._desk.keep(self._reached_now())
 
     def _meet_stored_machines(self) -> None:
         """Know the machines of before the start, so that one that never comes back is seen to be silent."""
@@ -136,12 +130,16 @@ class Watcher:
         for known in stored:
             if known.machine not in self._machines:
                 machine = self._meet(known.machine)
-                machine.newest_ns = min(known.last_ns, now_ns)
+                machine.newest_ns = max(machine.newest_ns, min(known.last_ns, now_ns))
                 self._arrived_s[known.machine] = now_s - (now_ns - machine.newest_ns) / NS_PER_S
 
     def _meet(self, path: MachinePath) -> WatchedMachine:
         machine = WatchedMachine(path, round(self._settings.lateness_s * NS_PER_S))
         self._machines[path] = machine
+        if self._reached is None:
+            self._reached = self._desk.recall()
+        if path in self._reached:
+            machine.resume(self._reached[path], self._reached[path].judged_ns)
         return machine
 
     def _take(self, block: Block, now_s: float) -> None:
@@ -150,7 +148,7 @@ class Watcher:
         if not frames:
             return
         machine = self._machines.get(block.machine) or self._meet(block.machine)
-        if not machine.has_begun:
+        if block.machine not in self._sought:
             self._check_bundle(machine, min(frame.timestamps[0] for frame in frames))
         late_before = machine.late_total
         machine.put(frames)
@@ -162,6 +160,7 @@ class Watcher:
 
     def _check_bundle(self, machine: WatchedMachine, until_ns: int | None = None) -> None:
         """Put the machine's current bundle in charge when it is new; a damaged one never takes charge."""
+        self._sought.add(machine.machine)
         try:
             folder = find_current(self._bundles, machine.machine)
             if self._tried.get(machine.machine) == folder:
@@ -175,22 +174,24 @@ class Watcher:
                 machine.trouble = str(error)
                 log.warning("bundle_refused", machine=str(machine.machine), reason=str(error))
             return
-        machine.take_charge(bundle)
-        self._warm_up(machine, until_ns or machine.newest_ns + 1)
+        until_ns = until_ns or machine.newest_ns + 1
+        machine.expect(until_ns)
+        self._warm_up(machine, bundle, self._clock_ns() + FUTURE_NS_MAX if machine.has_begun else until_ns)
         provisional = bundle.card.limit.provisional
         log.info(
             "bundle_in_charge", machine=str(machine.machine), bundle=folder.name, provisional=provisional
         )
 
-    def _warm_up(self, machine: WatchedMachine, until_ns: int) -> None:
-        """Fill the machine's windows from the store, up to `until_ns`."""
+    def _warm_up(self, machine: WatchedMachine, bundle: Bundle, until_ns: int) -> None:
+        """Let `bundle` take charge, its windows filled from the store up to `until_ns`."""
+        machine.take_charge(bundle)
+        past = Past(self._reader, machine.machine, bundle.card.tags, step_ns(bundle.card.grid_s))
         try:
-            start_ns = max(0, min(until_ns, machine.newest_ns or until_ns) - machine.reach_ns)
-            table = self._reader.read("telemetry", machine.machine, start_ns, until_ns)
+            gaps = self._list_gaps(machine.window_begin_ns, machine.machine)
+            machine.note_gaps([one.gap for one in gaps])
+            machine.warm_up(past, until_ns)
         except StoreUnavailable:
             log.warning("watching_without_past", machine=str(machine.machine), reason=STORE_AWAY)
-            return
-        machine.warm_up(table)
 
     def _catch_up(self, behind: set[MachinePath]) -> None:
         """Read back from the store what the queue had no room for."""
@@ -198,82 +199,72 @@ class Watcher:
             machine = self._machines.get(path) or self._meet(path)
             log.warning("watcher_behind", machine=str(path), dropped_blocks=self.dropped_blocks_total)
             self._check_bundle(machine)
-            self._warm_up(machine, self._clock_ns() + FUTURE_NS_MAX)
+            if machine.bundle is not None:
+                self._warm_up(machine, machine.bundle, self._clock_ns() + FUTURE_NS_MAX)
 
-    def _judge(self) -> None:
+    def _list_gaps(self, from_ns: int, machine: MachinePath | None = None) -> list[StoredGap]:
+        try:
+            return list_gaps(self._engine, machine=machine, from_ns=from_ns, count_max=GAPS_A_TURN_MAX)
+        except RecordsUnavailable as error:
+            self._desk.say_records_away(error)
+            return []
+
+    def _note_gaps(self, fed: set[MachinePath]) -> None:
+        """Tell machines what was not acquired of them; it is recorded before its batch gets here."""
+        watched = {str(path): self._machines[path] for path in fed if path in self._machines}
+        begins = [machine.window_begin_ns for machine in watched.values() if machine.bundle is not None]
+        if not begins:
+            return
+        by_machine: dict[str, list[Gap]] = {}
+        for one in self._list_gaps(min(begins)):
+            by_machine.setdefault(one.machine, []).append(one.gap)
+        for path in by_machine.keys() & watched.keys():
+            watched[path].note_gaps(by_machine[path])
+
+    def _judge_history(self, now_s: float) -> None:
+        """Judge a piece of what came late, when there is time for it, and tell of all of it at once."""
+        try:
+            self._scores.put(self._history.judge_piece(self._machines, now_s))
+            digest = self._history.make_digest()
+            if digest is not None:
+                self._history.tell(digest)
+        except StoreUnavailable:
+            return
+        except RecordsUnavailable as error:
+            self._desk.say_records_away(error)
+
+    def _judge(self, now_s: float) -> None:
         for machine in self._machines.values():
             if machine.bundle is None:
                 if machine.has_begun:
-                    self._latest[machine.machine] = machine.say_learning()
+                    self._desk.note(machine.say_learning())
                 continue
             seen, blocks = machine.observe()
             if seen:
-                self._tell_later(seen)
-                self._latest[machine.machine] = seen[-1]
-                self._write_later(blocks)
-
-    def _tell(self) -> None:
-        """Tell the book; while the records are away observations wait, the oldest giving way."""
-        if not self._untold:
-            return
-        try:
-            self._book.observe(list(self._untold))
-        except RecordsUnavailable as error:
-            self._say_records_away(error)
-            return
-        self._untold.clear()
-
-    def _keep_states(self) -> None:
-        try:
-            self._states.put(list(self._latest.values()))
-        except RecordsUnavailable as error:
-            self._say_records_away(error)
-            return
-        self._latest.clear()
-        if self._records_away:
-            self._records_away = False
-            log.info("records_are_back", observations_lost=self.untold_observations_total)
-
-    def _say_records_away(self, error: RecordsUnavailable) -> None:
-        if not self._records_away:
-            self._records_away = True
-            log.warning("observations_wait_for_records", reason=str(error))
+                self._desk.put(seen)
+                self._scores.put(blocks)
+            late = machine.take_late()
+            if late is not None:
+                self._history.note(machine.machine, late, now_s)
 
     def _find_silent(self, now_s: float) -> None:
         for path, arrived_s in self._arrived_s.items():
             if now_s - arrived_s < self._settings.silent_after_s:
                 continue
             seen = self._machines[path].say_silent()
-            self._latest[path] = seen
+            self._desk.note(seen)
             if path not in self._silent:
                 self._silent.add(path)
-                self._tell_later([seen])
+                self._desk.put([seen])
                 log.warning("machine_silent", machine=str(path), reason=seen.reason)
 
-    def _tell_later(self, observations: Sequence[Observation]) -> None:
-        self.untold_observations_total += max(0, len(self._untold) + len(observations) - UNTOLD_MAX)
-        self._untold.extend(observations)
-
-    def _write_later(self, blocks: Sequence[Block]) -> None:
-        self.unwritten_blocks_total += max(0, len(self._unwritten) + len(blocks) - UNWRITTEN_BLOCKS_MAX)
-        self._unwritten.extend(blocks)
-
-    def _write_scores(self) -> None:
-        """Store scores; while the store is away they wait, the oldest giving way."""
-        if not self._unwritten:
-            return
-        blocks = list(self._unwritten)
-        try:
-            rejected = self._writer.write(blocks)
-        except StoreUnavailable:
-            if not self._store_away:
-                self._store_away = True
-                log.warning("scores_wait_for_store", reason=STORE_AWAY)
-            return
-        if self._store_away:
-            self._store_away = False
-            log.info("scores_stored_again", blocks=len(blocks), lost=self.unwritten_blocks_total)
-        for rejection in rejected:
-            machine = str(blocks[rejection.index].machine)
-            log.warning("score_rejected", machine=machine, reason=rejection.reason)
-        self._unwritten.clear()
+    def _reached_now(self) -> dict[MachinePath, Progress]:
+        """Return how far machines are judged, where all of it is stored."""
+        if not self._scores.is_empty:
+            return {}
+        watched = self._machines.values()
+        reached = {machine.machine: machine.progress for machine in watched if machine.bundle is not None}
+        return {
+            path: msgspec.structs.replace(one, late=self._history.find_late(path))
+            for path, one in reached.items()
+        }

@@ -9,12 +9,14 @@ class WatchSettings(Settings):
     """How the watcher puts values on a grid and how long it waits for late ones.
 
     `grid_s` is the step that training uses; a bundle keeps its own. A grid row is judged once the machine's
-    newest value is `lateness_s` past it. A machine that says nothing for `silent_after_s` cannot be judged.
+    newest value is `lateness_s` past it; what comes later than that is history, judged once nothing more has
+    come late for `history_after_s`. A machine that says nothing for `silent_after_s` cannot be judged.
     """
 
     grid_s: float = Field(default=1.0, gt=0.0, le=3600.0)
     base_rows: int = Field(default=5, ge=2, le=600)
     lateness_s: float = Field(default=1.0, ge=0.0, le=600.0)
+    history_after_s: float = Field(default=5.0, ge=0.0, le=3600.0)
     silent_after_s: float = Field(default=10.0, ge=1.0, le=86_400.0)
     queue_blocks_max: int = Field(default=2_000, ge=1, le=1_000_000)
     bundle_check_s: float = Field(default=3.0, gt=0.0, le=3600.0)
