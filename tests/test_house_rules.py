@@ -39,6 +39,7 @@ LIBRARY_FILES = {
     "paho": {"models/link/mqtt.py"},
     "influxdb_client": {"cloud/stores/influx_server.py"},
     "zstandard": {"cloud/stores/columns.py"},
+    "pyarrow": {"cloud/parquet_files.py"},
     "ruamel": {"models/settings/loader.py", "models/settings/editing.py"},
     "aiosmtplib": {"cloud/notifiers/email.py"},
     "mjml": {"cloud/notifiers/letter.py"},

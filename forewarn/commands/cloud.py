@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forewarn.commands import cloud_store, dead_letters, import_csv, train
+from forewarn.commands import cloud_files, cloud_store, dead_letters, train
 
 if TYPE_CHECKING:
     from cloud.settings import CloudSettings
@@ -15,8 +15,8 @@ app.add_typer(dead_letters.app, name="dead-letters")
 app.command("train")(train.train)
 app.command("setup-store")(cloud_store.setup_store)
 app.command("check-store")(cloud_store.check_store)
-app.command("import")(import_csv.import_csv)
-app.command("export")(import_csv.export_csv)
+app.command("import")(cloud_files.import_file)
+app.command("export")(cloud_files.export_file)
 
 ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="the settings, cloud.yaml")]
 LogFormatOption = Annotated[str, typer.Option("--log-format", help="auto, text or json")]

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cloud import csv_files
-from cloud.csv_files import CsvRejected, import_csv, read_frames
+from cloud import csv_files, file_exchange
+from cloud.csv_files import export_file, import_file, read_pieces
+from cloud.file_exchange import FileRejected
 from cloud.stores import Block, Rejection, StoreUnavailable
 from cloud.stores.chunk_reader import EmbeddedReader
 from cloud.stores.embedded import EmbeddedWriter
@@ -27,8 +28,9 @@ def write_file(folder: Path, text: str) -> Path:
 def test_rows_out_of_order_and_repeats(tmp_path: Path) -> None:
     """Rows are put in order; of rows with one instant the last counts, and they are counted."""
     file = write_file(tmp_path, "timestamp,x\n1583064001,1\n1583064000,2\n1583064001,3\n")
-    ((line, frame, repeats),) = read_frames(file, None)
-    assert (line, repeats) == (4, 1)
+    (piece,) = read_pieces(file, None)
+    assert (piece.where, piece.rows, piece.repeats) == (f"{file}:4", 2, 1)
+    (frame,) = piece.frames
     assert frame == Frame([NOON, NOON + SECOND], {"x": [2.0, 3.0]})
 
 
@@ -37,18 +39,17 @@ def test_a_mistake_in_the_file_stores_nothing_more(tmp_path: Path) -> None:
     file = write_file(tmp_path, "timestamp,x\n1583064000,1\n1583064001,abc\n")
     writer = EmbeddedWriter(tmp_path / "store.sqlite")
     with pytest.raises(RecordingRejected, match=r":3 column 'x': 'abc' is not a number: mend the line"):
-        import_csv(file, PUMP, writer, None, lambda rows: None)
+        import_file(file, PUMP, writer, None, lambda rows: None)
     writer.close()
-    with pytest.raises(CsvRejected, match="the store has no values of riverside/hall-1/water/pump-7"):
-        csv_files.export_csv(
-            tmp_path / "out.csv", PUMP, EmbeddedReader(tmp_path / "store.sqlite"), None, None
-        )
+    with pytest.raises(FileRejected, match="the store has no values of riverside/hall-1/water/pump-7"):
+        export_file(tmp_path / "out.csv", PUMP, EmbeddedReader(tmp_path / "store.sqlite"), None, None, {})
 
 
 def test_a_file_survives_the_way_through_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Imported in parts, exported in spans, imported again: the same file, every digit."""
     monkeypatch.setattr(csv_files, "PART_VALUES_MAX", 200)
-    monkeypatch.setattr(csv_files, "SPAN_NS", 333 * SECOND)
+    monkeypatch.setattr(file_exchange, "FIRST_SPAN_NS", 7 * SECOND)
+    monkeypatch.setattr(file_exchange, "READ_VALUES_MAX", 300)
     lines = ["timestamp,flow,level"]
     for row in range(1000):
         level = "" if row % 7 == 0 else repr(row / 3)
@@ -56,13 +57,13 @@ def test_a_file_survives_the_way_through_the_store(tmp_path: Path, monkeypatch: 
     text = "\r\n".join(lines) + "\r\n"
     writer, reader = EmbeddedWriter(tmp_path / "store.sqlite"), EmbeddedReader(tmp_path / "store.sqlite")
     seen: list[int] = []
-    stored = import_csv(write_file(tmp_path, text), PUMP, writer, None, seen.append)
+    stored = import_file(write_file(tmp_path, text), PUMP, writer, None, seen.append)
     assert seen == list(range(100, 1001, 100))
     assert (stored.rows, stored.values, stored.repeats) == (1000, 1000 + 1000 - 143, 0)
-    assert csv_files.export_csv(tmp_path / "out.csv", PUMP, reader, None, None) == 1000
+    assert export_file(tmp_path / "out.csv", PUMP, reader, None, None, {}) == 1000
     assert (tmp_path / "out.csv").read_bytes() == text.encode()
     again = NOON + 10 * SECOND
-    assert csv_files.export_csv(tmp_path / "part.csv", PUMP, reader, again, again + 5 * SECOND) == 5
+    assert export_file(tmp_path / "part.csv", PUMP, reader, again, again + 5 * SECOND, {}) == 5
     writer.close()
     reader.close()
 
@@ -95,17 +96,6 @@ def test_an_import_that_breaks_off_says_what_is_stored(
     monkeypatch.setattr(csv_files, "PART_VALUES_MAX", 2)
     file = write_file(tmp_path, "timestamp,x\n" + "".join(f"{1583064000 + row},1\n" for row in range(4)))
     with pytest.raises(
-        (StoreUnavailable, CsvRejected), match="disk is full\nthe first 2 rows are stored: run the same"
+        (StoreUnavailable, FileRejected), match="disk is full\nthe first 2 rows are stored: run the same"
     ):
-        import_csv(file, PUMP, _FailingStore(answer), None, lambda rows: None)
-
-
-@pytest.mark.parametrize("name", ["pump.parquet", "pump.PQ"])
-def test_parquet_is_refused_with_what_to_do(tmp_path: Path, name: str) -> None:
-    """Nobody gets a file of commas that calls itself Parquet."""
-    file, writer = tmp_path / name, EmbeddedWriter(tmp_path / "store.sqlite")
-    with pytest.raises(CsvRejected, match=r"needs pyarrow.*say pump\.csv"):
-        import_csv(file, PUMP, writer, None, lambda rows: None)
-    with pytest.raises(CsvRejected, match=r"needs pyarrow"):
-        csv_files.export_csv(file, PUMP, EmbeddedReader(tmp_path / "store.sqlite"), None, None)
-    assert not file.exists()
+        import_file(file, PUMP, _FailingStore(answer), None, lambda rows: None)

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -10,14 +11,15 @@ from forewarn.commands.train import parse_instant
 from models.words import say_instant
 
 PROGRESS_S = 2.0
+PARQUET = (".parquet", ".pq")
 
-CsvFile = Annotated[Path, typer.Argument(metavar="FILE.csv")]
+RecordingFile = Annotated[Path, typer.Argument(metavar="FILE.csv|FILE.parquet")]
 MachineOption = Annotated[str, typer.Option("--machine", metavar="PATH", help="site/area/line/machine")]
 ConfigOption = Annotated[Path, typer.Option("--config", metavar="FILE", help="the settings, cloud.yaml")]
 
 
-def import_csv(
-    file: CsvFile,
+def import_file(
+    file: RecordingFile,
     machine: MachineOption,
     config: ConfigOption,
     columns: Annotated[
@@ -28,17 +30,17 @@ def import_csv(
 
     A running cloud need not be stopped. Values that are stored already are overwritten by the same instant's.
     """
-    from cloud import csv_files
     from cloud.settings import CloudSettings
     from models.settings import load_settings
     from models.telemetry import MachinePath
 
+    files = choose_format(file)
     path = MachinePath.parse(machine)
     wanted = [name.strip() for name in columns.split(",")] if columns else None
     writer = load_settings(config, CloudSettings).store.build_writer()
     begun = time.monotonic()
     try:
-        stored = csv_files.import_csv(file, path, writer, wanted, _Progress())
+        stored = files.import_file(file, path, writer, wanted, _Progress())
     finally:
         writer.close()
     typer.echo(
@@ -49,27 +51,50 @@ def import_csv(
         typer.echo(f"  {stored.repeats:,} rows repeat an instant of the file: the last one counts")
 
 
-def export_csv(
-    file: CsvFile,
+def export_file(
+    file: RecordingFile,
     machine: MachineOption,
     config: ConfigOption,
     start: Annotated[str | None, typer.Option("--from", help="begin, as 2026-11-23T08:00:00Z")] = None,
     end: Annotated[str | None, typer.Option("--to", help="end, not included")] = None,
 ) -> None:
-    """Write what is stored of a machine into a file, a column per tag."""
-    from cloud import csv_files
+    """Write what is stored of a machine into a file, a column per tag.
+
+    Parquet holds the quality of every reading and the tags' units too; CSV holds times and numbers only.
+    """
+    from cloud.machines import CardBox
     from cloud.settings import CloudSettings
     from models.settings import load_settings
     from models.telemetry import MachinePath
 
+    files = choose_format(file)
     path = MachinePath.parse(machine)
     span = parse_instant(start), parse_instant(end)
-    reader = load_settings(config, CloudSettings).store.build_reader()
+    settings = load_settings(config, CloudSettings)
+    units = {tag: card.unit for tag, card in CardBox(settings.machines).of(path).tags.items()}
+    reader = settings.store.build_reader()
     try:
-        rows = csv_files.export_csv(file, path, reader, *span)
+        rows = files.export_file(file, path, reader, *span, units)
     finally:
         reader.close()
     typer.echo(f"{path}: {rows:,} rows are in {file}")
+
+
+def choose_format(file: Path) -> ModuleType:
+    """Return the module that knows files of that name; raise `FileRejected` where its library is not here."""
+    from cloud import csv_files
+    from cloud.file_exchange import FileRejected
+
+    if file.suffix.lower() not in PARQUET:
+        return csv_files
+    try:
+        from cloud import parquet_files
+    except ImportError as error:
+        raise FileRejected(
+            f"{file}: Parquet needs pyarrow, which is not installed here ({error}): "
+            f"pip install 'forewarn[cloud,parquet]', or say {file.with_suffix('.csv').name}"
+        ) from error
+    return parquet_files
 
 
 class _Progress:
