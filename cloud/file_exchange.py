@@ -1,5 +1,6 @@
 """What files of recordings share, whatever their format: their way into a store, and out of it."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -119,9 +120,8 @@ def choose_span(span_ns: int, values: int) -> int:
 
 def explain_unwritable(file: Path, error: OSError) -> FileRejected:
     """Return why `file` cannot be written, for a person."""
-    return FileRejected(
-        f"{file}: cannot be written ({error.strerror}): check the folder, its rights and room"
-    )
+    said = os.strerror(error.errno) if error.errno else str(error)
+    return FileRejected(f"{file}: cannot be written ({said}): check the folder, its rights and room")
 
 
 def order_rows(timestamps: Sequence[int]) -> list[int] | None:
