@@ -206,3 +206,21 @@ async def test_an_end_that_is_near_is_said_once(own_rig: OpcuaRig, tmp_path: Pat
     (line,) = [line for line in logs if line["event"] == "certificate_ends"]
     assert line["within_days"] == 7
     assert line["reason"].startswith("the server's certificate ends on ")
+
+
+async def test_no_security_is_said_at_the_start_and_every_day(
+    own_rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For as long as it lasts: `allow_insecure` is no leave to forget it."""
+    await own_rig.start({"a": 1.5})
+    today = datetime(2026, 11, 23, 12, tzinfo=UTC)
+    monkeypatch.setattr("edge.drivers.opcua.driver.is_loopback", lambda _url: False)
+    driver, told = build(own_rig, {"a": "a"}), []
+    for day in (0, 0, 1, 2):
+        now = today + timedelta(days=day)
+        monkeypatch.setattr("edge.drivers.opcua.driver.read_clock", lambda now=now: now)
+        with capture_logs() as logs:
+            await driver.connect()
+        told.append([line["event"] for line in logs])
+    await driver.close()
+    assert told == [["no_security"], [], ["no_security"], ["no_security"]]

@@ -1,12 +1,14 @@
 """Which registers are read together, and that every wanted one is read once."""
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.drivers.modbus import planning
 from edge.drivers.modbus.planning import plan_blocks, split_block
 from edge.drivers.modbus.register_types import RegisterType, count_words
 from edge.drivers.modbus.registers import Limits, Table, Wanted, is_bit_table
@@ -110,3 +112,28 @@ def test_a_block_splits_into_halves_that_read_only_what_they_want() -> None:
 def test_a_type_takes_as_many_registers_as_it_has_words(kind: RegisterType, words: int) -> None:
     """16, 32 and 64 bits are 1, 2 and 4 registers."""
     assert count_words(kind) == words
+
+
+def count_calls(calls: Counter[str], name: str, method: Callable[..., object]) -> Callable[..., object]:
+    """Return the method, counting its calls."""
+
+    def counted(*given: object) -> object:
+        calls[name] += 1
+        return method(*given)
+
+    return counted
+
+
+def test_planning_looks_at_each_value_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether values follow each other or lie apart: the time grows as their number does."""
+    looks = Counter[str]()
+    for name in ("grow", "enclose"):
+        look = getattr(planning._Reach, name)
+
+        monkeypatch.setattr(planning._Reach, name, count_calls(looks, name, look))
+    for step in (1, 3, 60):
+        looks.clear()
+        wanted = [want(at * step) for at in range(1_000)]
+        blocks = plan_blocks(reversed(wanted), Limits(gap_max=8))
+        assert looks["grow"] <= len(wanted)
+        assert looks["enclose"] == len(blocks)

@@ -141,6 +141,7 @@ def test_status_codes_have_their_names() -> None:
     """Engineers know OPC UA's codes by name."""
     assert quality.describe(2150891520) == "BadNodeIdUnknown"
     assert quality.describe(0x80AB0000) == "Bad (0x80AB0000)"
+    assert quality.describe(0x80720000) == "BadHistoryOperationUnsupported"
     assert quality.is_good(0x00A00000)
     assert quality.is_bad(quality.BAD_TIMEOUT)
     assert not quality.is_bad(quality.UNCERTAIN)

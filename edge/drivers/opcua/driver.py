@@ -20,8 +20,7 @@ from models.telemetry import Frame, Gap, quality
 CERTIFICATES_S = 3600.0
 """How often a lasting session's certificates are looked at."""
 
-_BAD_NODE_ID_INVALID = 0x80330000
-_NO_SUCH_NODE = (quality.BAD_NODE_ID_UNKNOWN, _BAD_NODE_ID_INVALID)
+_NO_SUCH_NODE = (quality.BAD_NODE_ID_UNKNOWN, quality.BAD_NODE_ID_INVALID)
 
 
 class OpcuaDriver:

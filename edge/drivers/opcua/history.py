@@ -29,14 +29,14 @@ PAGES_MAX = 400
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _REFUSALS = frozenset(
     {
-        0x80710000,  # BadHistoryOperationInvalid
-        0x80720000,  # BadHistoryOperationUnsupported
-        0x803A0000,  # BadNotReadable
-        0x801F0000,  # BadUserAccessDenied
-        0x803D0000,  # BadNotSupported
-        0x80400000,  # BadNotImplemented
+        quality.BAD_HISTORY_OPERATION_INVALID,
+        quality.BAD_HISTORY_OPERATION_UNSUPPORTED,
+        quality.BAD_NOT_READABLE,
+        quality.BAD_USER_ACCESS_DENIED,
+        quality.BAD_NOT_SUPPORTED,
+        quality.BAD_NOT_IMPLEMENTED,
         quality.BAD_NODE_ID_UNKNOWN,
-        0x80330000,  # BadNodeIdInvalid
+        quality.BAD_NODE_ID_INVALID,
     }
 )
 _TOO_LONG = "the machine remembers more of this time than is asked for at once"
