@@ -108,6 +108,22 @@ def forecast_lives(files: Sequence[Path], tick: Tick) -> Metrics:
     }
 
 
+def forecast_cut(files: Sequence[Path]) -> Metrics:
+    """Return the RMSE on engines cut short, where test_FD and RUL_FD lie beside train_FD; else nothing."""
+    errors = []
+    for file in files:
+        test = file.with_name(file.name.replace("train", "test"))
+        truth = file.with_name(file.name.replace("train", "RUL"))
+        if not (test.is_file() and truth.is_file()):
+            continue
+        learned, cut = list(read_engines(file).values()), list(read_engines(test).values())
+        varying = np.ptp(np.concatenate(learned), axis=0) > 0
+        forecaster = RemainingLife(windows=LIFE_WINDOWS).fit([cycles[:, varying] for cycles in learned])
+        left = np.array([forecaster.predict(cycles[:, varying]).rows[-1] for cycles in cut])
+        errors.append(left - np.minimum(np.loadtxt(truth), LIFE_KNOWN_CYCLES))
+    return {"rul_test_rmse": float(np.sqrt(np.mean(np.concatenate(errors) ** 2)))} if errors else {}
+
+
 def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
     """Return the share of engines warned in time, the median lead, false alerts per 1,000 healthy cycles."""
     warned: list[Warned] = []
@@ -122,7 +138,7 @@ def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
         "false_per_1000": 1000.0
         * sum(one.false_episodes for one in warned)
         / max(sum(one.healthy_cycles for one in warned), 1),
-    } | (forecast_lives(files, tick) if contender == OURS else {})
+    } | (forecast_lives(files, tick) | forecast_cut(files) if contender == OURS else {})
 
 
 def _find_files(folder: Path) -> list[Path]:

@@ -7,8 +7,17 @@ import numpy as np
 from models.anomaly.detectors import Arrays, Detector, Judgement
 from models.anomaly.detectors.shelf import DETECTORS, make_detector
 from models.anomaly.features import Matrix, Vector, Windows
+from models.errors import ForewarnError
 
 OURS = "fuse"
+
+
+class NoContender(ForewarnError):
+    """The detector cannot take part in this benchmark; the message says why."""
+
+    exit_code = 2
+
+
 CERTAIN = 1e6
 
 
@@ -52,5 +61,7 @@ def make_contender(name: str, windows: Windows, seed: int = 0) -> Detector:
     """Return a new contender that has learned nothing yet."""
     if name in ("random", "always_alarm"):
         return Guessing(windows, seed, certain=name == "always_alarm")
+    if name == "conditional" and not windows.spreads:
+        raise NoContender("conditional needs windows of spreads, which rows in no order do not have")
     keywords = {} if name == "conditional" else {"seed": seed}
     return make_detector(name, windows=windows, **keywords)

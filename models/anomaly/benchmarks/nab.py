@@ -133,7 +133,7 @@ def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
             leads.append((ends - float(one.seconds[inside[0]])) / 3600.0 if len(inside) else None)
     raw = sum(score_nab(one) for one in watched)
     return {
-        "nab_standard": 100.0 * (raw + MISS_COST * windows) / ((1.0 + MISS_COST) * windows),
+        "nab_standard": 100.0 * (raw + MISS_COST * windows) / ((1.0 + MISS_COST) * max(windows, 1)),
         "windows_found": sum(lead is not None for lead in leads),
         "windows": windows,
         "lead_h": leads,

@@ -28,12 +28,14 @@ LABELS = ("anomaly", "changepoint")
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """The rows of one experiment after those learned (rows,), and its limit; alerting: where one was on."""
+    """The rows of one experiment after those learned, all (rows,); alerting: where an alert was on.
+
+    `scores` are in units of the experiment's own limit: that makes experiments comparable.
+    """
 
     seconds: Vector
     labels: Mask
     scores: Vector
-    limit: float
     alerting: Mask
 
 
@@ -52,7 +54,8 @@ def judge_experiment(file: Path, contender: str) -> Judged:
     alerting = find_alerting(scores, limit, Persistence())
     judged = rows[LEARNED_ROWS:]
     seconds = (table.timestamps[LEARNED_ROWS:] - table.timestamps[LEARNED_ROWS]) / 1e9
-    return Judged(seconds, labels[LEARNED_ROWS:], fill_calm(scores[judged]), limit, alerting[judged])
+    ratios = fill_calm(scores[judged]) / limit
+    return Judged(seconds, labels[LEARNED_ROWS:], ratios, alerting[judged])
 
 
 def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
@@ -63,7 +66,7 @@ def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
         tick()
     pooled = count_confusion(
         np.concatenate([one.labels for one in judged]),
-        np.concatenate([one.scores > one.limit for one in judged]),
+        np.concatenate([one.scores > 1.0 for one in judged]),
     )
     delays = [delay for one in judged for delay in _find_delays_s(one)]
     found = [delay for delay in delays if delay is not None]

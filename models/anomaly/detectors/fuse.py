@@ -27,9 +27,9 @@ class FuseDetector(WindowedDetector):
     """Conditional residuals, T2 of the means, and distance to remembered rows, joined.
 
     With a single tag the first is left out, T2 takes the spreads in, and both others are eased by the tag's
-    drift: there is no other tag to tell a drift from a fault. With several tags the held-out quantile that
-    scales the members has seen the drift already; inflating by it as well doubled the false alarms on
-    Tennessee Eastman (0.7 to 1.2 %) and C-MAPSS (0.24 to 0.94 a thousand cycles).
+    drift: there is no other tag to tell a drift from a fault. With several tags the held-out quantiles that
+    scale the members have seen the drift already; easing by it as well warned of 87 instead of 93 % of the
+    turbofans in time, and took the pump rig's F1 from 0.818 to 0.803.
     Missing tags are marginalised: every member is rebuilt for the tags in use from the covariance of all.
     """
 

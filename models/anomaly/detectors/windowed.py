@@ -35,7 +35,8 @@ class WindowedDetector(ABC):
     """Standardised causal multi-window features, rated by members; subclasses say how.
 
     Each member's rating is divided by its blocked out-of-fold 99 % quantile, the honest size of a fresh
-    healthy row, and the members' logarithms are joined by a log-mean-exp.
+    healthy row, and the members' logarithms are joined by a log-mean-exp. The quantile is the geometric mean
+    of the blocks' own: one odd day among the normal ones must not make every fault look small.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class WindowedDetector(ABC):
         features = self.scales_.compute(values, self.windows)
         usable: Mask = ~np.asarray(np.isnan(features).any(axis=1))
         held_out = self._hold_out(features, usable)
-        self.units_ = np.maximum(np.quantile(held_out, TYPICAL_QUANTILE, axis=0), RATIO_MIN)
+        self.units_ = find_units(held_out)
         self._take_over(self._finish(self._learn_rows(features[usable])))
         self.held_out_ = self._join(held_out)
         return self
@@ -172,6 +173,14 @@ class WindowedDetector(ABC):
         tags = len(mask)
         distance = np.where(mask, features[:, :tags] - self.state_["mean"][:tags], np.nan)
         return distance / self.state_["scale"][:tags], distance
+
+
+def find_units(held_out: Matrix) -> Vector:
+    """Return the geometric mean over held-out blocks of the members' 99 % quantiles (members,)."""
+    blocks = [block for block in np.array_split(held_out, FOLDS) if len(block)]
+    quantiles = np.array([np.quantile(block, TYPICAL_QUANTILE, axis=0) for block in blocks])
+    units: Vector = np.exp(np.log(np.maximum(quantiles, RATIO_MIN)).mean(axis=0))
+    return units
 
 
 def _cut(features: Matrix) -> Iterator[Matrix]:

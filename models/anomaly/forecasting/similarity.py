@@ -15,7 +15,7 @@ from models.anomaly.forecasting.remaining_life import (
     summarise_past,
 )
 
-ALIKE_RUNS = 20
+ALIKE_RUNS = 7
 """So many of the most similar past runs say what is left; all of them where fewer are known."""
 
 
