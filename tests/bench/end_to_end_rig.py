@@ -30,6 +30,7 @@ class Flood(msgspec.Struct, frozen=True):
     values: int
     wall_s: float
     wire_bytes: int
+    resent: int
     cpu_s: dict[str, float]
 
     @property
@@ -75,7 +76,8 @@ class Line:
         edge.stdin.flush()
         found = self._read_answer()
         spent = {part: used - before[part] for part, used in self.read_cpu().items()}
-        return Flood(int(found["values"]), found["wall_s"], int(found["wire_bytes"]), spent)
+        counts = (int(found["wire_bytes"]), int(found["resent"]))
+        return Flood(int(found["values"]), found["wall_s"], *counts, spent)
 
     def stop(self) -> None:
         """End the gateway in order, then the cloud."""

@@ -18,11 +18,18 @@ import msgspec
 
 from edge.agent import Agent
 from edge.outbox.thread import OutboxThread
+from edge.polling.flusher import Flusher
 from edge.polling.poller import MachineSource
+from edge.publishing.carrier import Carrier
+from edge.publishing.publisher import Publisher
+from edge.publishing.releasing import Releasing
+from edge.publishing.sending import Sending
 from edge.settings import EdgeSettings
+from edge.vitals.health import Health
+from edge.vitals.status import StatusReporter
 from forewarn.logs import set_up_logs
 from models.link import Link, LinkMessage, LinkState
-from models.telemetry import Frame, MachinePath
+from models.telemetry import Frame, MachinePath, SequenceRanges
 
 GATEWAY = "pi-01"
 ROW_NS = 10_000_000
@@ -109,24 +116,37 @@ class FloodingAgent(Agent):
     """The agent, with a view of its outbox and a count of what goes to the broker."""
 
     outbox: OutboxThread
+    sending: Sending
+    releasing: Releasing
     wire_bytes = 0
 
     async def _open_outbox(self) -> OutboxThread:
         self.outbox = await super()._open_outbox()
         return self.outbox
 
-    def _make_link(
-        self,
-        on_message: Callable[[LinkMessage], None],
-        on_state: Callable[[LinkState], None],
-        on_delivered: Callable[[int, int], None],
-    ) -> Link:
-        link = super()._make_link(on_message, on_state, on_delivered)
+    def _make_reporters(
+        self, outbox: OutboxThread, publisher: Carrier, flusher: Flusher
+    ) -> tuple[StatusReporter, Health]:
+        assert isinstance(publisher, Publisher)
+        self.sending, self.releasing = publisher._sending, publisher._releasing
+        make_link = publisher._make_link
+
+        def make_counting_link(
+            on_message: Callable[[LinkMessage], None],
+            on_state: Callable[[LinkState], None],
+            on_delivered: Callable[[int, int], None],
+        ) -> Link:
+            return self._count_sends(make_link(on_message, on_state, on_delivered))
+
+        publisher._make_link = make_counting_link
+        return super()._make_reporters(outbox, publisher, flusher)
+
+    def _count_sends(self, link: Link) -> Link:
         publish = link.publish
 
-        def count(topic: str, payload: bytes, *, retain: bool = False) -> int:
+        def count(topic: str, payload: bytes, *, retain: bool = False, qos: int = 1) -> int:
             self.wire_bytes += len(topic) + len(payload) + PACKET_BYTES
-            return publish(topic, payload, retain=retain)
+            return publish(topic, payload, retain=retain, qos=qos)
 
         link.publish = count  # type: ignore[method-assign]  # counted on its way
         return link
@@ -135,15 +155,18 @@ class FloodingAgent(Agent):
         """Return whether the machines may speak again."""
         if self._collector.values_pending:
             return False
-        return self.outbox._outbox._waiting.total < WAITING_BATCHES_MAX
+        receipted = self.releasing._ranges.total  # they leave the outbox some seconds later, many at once
+        return self.outbox._outbox._waiting.total - receipted < WAITING_BATCHES_MAX
 
     async def wait_receipted(self) -> int:
-        """Return the values produced so far, once the cloud has them all."""
+        """Return the values produced so far, once the cloud has said that it has them all."""
         while self._collector.values_pending:
             await asyncio.sleep(PULSE_S)
-        while (totals := await self.outbox.totals()).waiting:
+        while True:
+            totals = await self.outbox.totals()
+            if not SequenceRanges(totals.waiting).minus(self.releasing._ranges).total:
+                return totals.values_total
             await asyncio.sleep(PULSE_S)
-        return totals.values_total
 
 
 async def serve_floods(agent: FloodingAgent, tap: Tap, stop: asyncio.Event) -> None:
@@ -154,13 +177,15 @@ async def serve_floods(agent: FloodingAgent, tap: Tap, stop: asyncio.Event) -> N
     pulsing = asyncio.create_task(tap.run(agent.has_room))
     print("{}", flush=True)
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        before, wire_before, began_s = await agent.wait_receipted(), agent.wire_bytes, time.monotonic()
+        before, wire_before = await agent.wait_receipted(), agent.wire_bytes
+        resent_before, began_s = agent.sending.resent_total, time.monotonic()
         tap.is_open = True
         await asyncio.sleep(float(line))
         tap.is_open = False
         await asyncio.sleep(2 * PULSE_S)  # the last machines have spoken by then
         values = await agent.wait_receipted() - before
         found = {"values": values, "wire_bytes": agent.wire_bytes - wire_before}
+        found["resent"] = agent.sending.resent_total - resent_before
         print(json.dumps(found | {"wall_s": time.monotonic() - began_s}), flush=True)
     pulsing.cancel()
     stop.set()

@@ -52,6 +52,8 @@ def print_row(name: str, floods: Sequence[Flood]) -> None:
         + "  ".join(f"{cost[part]:8.2f}" for part in PARTS)
         + f"  {wire:11.1f}  {1e3 / cost['edge']:7.0f} k  {1e3 / cost['ingester']:7.0f} k"
     )
+    if resent := sum(one.resent for one in floods):
+        print(f"  {'':20} {resent:,} batches were sent again, as their receipts did not come in time")
 
 
 def print_head(words: str) -> None:
