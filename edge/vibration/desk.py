@@ -92,7 +92,7 @@ class Desk:
         settings = self.settings[tag]
         if observed_ns == self._last.get(tag, (0, 0))[0]:
             return
-        waiting = sum(one.tag == tag for one in self._waiting)
+        waiting = self.count_waiting(tag)
         job = Job(settings, samples, self._find_speed(settings))
         features = None
         if waiting < WAVEFORMS_WAITING_MAX:
@@ -102,7 +102,7 @@ class Desk:
             return
         self._last[tag] = (observed_ns, code)
         self._waiting.append(_Waiting(tag, observed_ns, code, features))
-        if tag in self._skipped:
+        if tag in self._skipped and not waiting:
             self._log.info("waveforms_computed_again", tag=tag, skipped=self._skipped.pop(tag))
 
     def refuse(self, tag: str, observed_ns: int, code: int, reason: str = "") -> None:
@@ -152,6 +152,10 @@ class Desk:
             values=len(names) + ((before.values or 0) if before is not None else 0),
             detail=detail,
         )
+
+    def count_waiting(self, tag: str) -> int:
+        """Return how many waveforms of a tag wait, or have features that nobody has taken."""
+        return sum(one.tag == tag for one in self._waiting)
 
     def find_last_ns(self, tag: str) -> int:
         """Return the timestamp of the tag's last waveform; 0 before there was one."""

@@ -17,8 +17,8 @@ from edge.vibration.settings import VELOCITY_HZ, WaveformSettings, name_band
 from models.telemetry import Value, quality
 
 MULTIPLES: dict[LineName, tuple[int, ...]] = {"bpfo": (1,), "bpfi": (1,), "bsf": (1, 2), "ftf": (1,)}
-"""Where a line is looked for: a damaged spot of a ball strikes both rings, twice a turn. Not at harmonics, where
-lines meet: of an SKF 6205 three times BPFO is twice BPFI, but for 0.7 %."""
+"""Where a line is looked for: a damaged spot of a ball strikes both rings, twice a turn. Not at harmonics,
+where lines meet: of an SKF 6205 three times BPFO is twice BPFI, but for 0.7 %."""
 
 SLIP = 0.02
 """A bearing's real frequencies are off by 1 to 2 % because its balls slip (Randall and Antoni 2011)."""

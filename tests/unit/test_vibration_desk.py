@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from edge.vibration import analyst as analyst_module
 from edge.vibration.analyst import Analyst, Job, compute
@@ -146,6 +147,33 @@ async def test_what_does_not_fit_is_counted_and_recorded(held: Held) -> None:
     assert len(await settle(desk, WAVEFORMS_WAITING_MAX)) == WAVEFORMS_WAITING_MAX
     desk.put("w", 9_000, make_noise(1, SAMPLES))
     assert len(await settle(desk, 1)) == 1
+
+
+async def test_skipping_is_said_once_and_its_end_too(held: Held) -> None:
+    """As long as more comes than is computed there is one warning; then one line with how many it were."""
+    desk = make_desk()
+    with capture_logs() as logs:
+        for at in range(1, WAVEFORMS_WAITING_MAX + 4):
+            desk.put("w", at, make_noise(1, SAMPLES))
+        held.go.set()
+        found: list[Frame] = []
+        async with asyncio.timeout(20):
+            while not found:
+                await asyncio.sleep(0.001)
+                found += desk.take()
+        held.go.clear()
+        for at in range(20, 25):  # as many as there is room for, and at least one more
+            desk.put("w", at, make_noise(1, SAMPLES))
+        assert [one["event"] for one in logs if "waveforms" in one["event"]] == ["waveforms_skipped"]
+        held.go.set()
+        async with asyncio.timeout(20):
+            while desk.count_waiting("w"):
+                await desk.settle(1.0)
+                desk.take()
+        desk.put("w", 99, make_noise(1, SAMPLES))
+    _, again = [one for one in logs if "waveforms" in one["event"]]
+    assert again["event"] == "waveforms_computed_again"
+    assert again["skipped"] >= 4
 
 
 async def test_all_machines_share_one_bound(held: Held) -> None:
