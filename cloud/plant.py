@@ -86,6 +86,13 @@ class Plant:
         finally:
             reader.close()
 
+    def learn(self, stop: threading.Event) -> None:
+        """Have machines without a model learn, once there is enough to learn from."""
+        from cloud.watch.school import School
+
+        settings = self._settings
+        School(settings.store, settings.bundles, self._engine, settings.watch).run(stop)
+
     async def notify(self, stop: asyncio.Event) -> None:
         """Run a new post office."""
         from cloud.notifiers.post import LetterDesk, Post

@@ -44,6 +44,8 @@ async def _serve(settings: CloudSettings, ready: Ready | None) -> None:
     try:
         if "watch" in settings.roles:
             supervisor.add("watch", in_thread("watch", plant.watch))
+            if settings.watch.learning.automatic == "first":
+                supervisor.add("learn", in_thread("learn", plant.learn))
         if "ingest" in settings.roles:
             supervisor.add("ingest", in_thread("ingest", plant.ingest))
             supervisor.add("upkeep", in_thread("upkeep", plant.keep_up))

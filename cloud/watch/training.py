@@ -7,12 +7,14 @@ from pathlib import Path
 import msgspec
 
 from cloud.stores import StoredMachine, StoreReader
+from cloud.watch.lessons import mark_holes
 from cloud.watch.watching import WatchSettings
 from models.anomaly.bundle import Bundle, save_bundle
 from models.anomaly.detectors import TrainingRejected
+from models.anomaly.grid import step_ns
 from models.anomaly.training import train_bundle
 from models.errors import ForewarnError
-from models.telemetry import MachinePath
+from models.telemetry import Gap, MachinePath
 from models.words import say_instant
 
 MACHINES_NAMED_MAX = 10
@@ -36,10 +38,11 @@ def train_machine(
     machine: MachinePath,
     span_ns: tuple[int | None, int | None],
     settings: WatchSettings,
+    gaps: Sequence[Gap] = (),
 ) -> Trained:
     """Learn from the machine's stored values in the span (None: open) and make the bundle its current one.
 
-    Raises `NothingStored`, `TrainingRejected`, and what the reader raises.
+    Nothing is held across `gaps`. Raises `NothingStored`, `TrainingRejected`, and what the reader raises.
     """
     began_s = time.monotonic()
     start_ns = span_ns[0] if span_ns[0] is not None else 0
@@ -58,6 +61,7 @@ def train_machine(
     table = reader.read("telemetry", machine, first_ns, last_ns)
     if not len(table.timestamps):
         raise NothingStored(_say_outside(known, start_ns, end_ns))
+    table = mark_holes(table, gaps, step_ns(settings.grid_s))
     bundle = train_bundle(
         str(machine),
         table.timestamps,
@@ -66,6 +70,7 @@ def train_machine(
         grid_s=settings.grid_s,
         trained_ns=time.time_ns(),
         base_rows=settings.base_rows,
+        detector=settings.detector,
     )
     folder = save_bundle(bundles, bundle)
     return Trained(bundle, folder, time.monotonic() - began_s)

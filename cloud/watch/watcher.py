@@ -14,6 +14,7 @@ from cloud.ingest.gaps import StoredGap, list_gaps
 from cloud.stores import Block, StoreReader, StoreUnavailable, StoreWriter
 from cloud.transactions import RecordsUnavailable
 from cloud.watch.history import HistoryDesk
+from cloud.watch.learning_book import LearningBook
 from cloud.watch.past import Past
 from cloud.watch.progress import Progress
 from cloud.watch.scores import STORE_AWAY, ScoreQueue
@@ -56,6 +57,7 @@ class Watcher:
         self._bundles = bundles
         self._engine = engine
         self._desk = TellingDesk(book, engine)
+        self._lessons = LearningBook(engine)
         self._history = HistoryDesk(reader, engine, settings.history_after_s, clock_ns)
         self._settings = settings
         self._clock_ns = clock_ns
@@ -113,6 +115,7 @@ class Watcher:
             self._checked_s = now_s
             for machine in self._machines.values():
                 self._check_bundle(machine)
+            self._recall_lessons()
         if now_s - self._written_s >= WRITE_EVERY_S:
             self._written_s = now_s
             self._find_silent(now_s)
@@ -220,6 +223,20 @@ class Watcher:
             by_machine.setdefault(one.machine, []).append(one.gap)
         for path in by_machine.keys() & watched.keys():
             watched[path].note_gaps(by_machine[path])
+
+    def _recall_lessons(self) -> None:
+        """Know how far the machines without a bundle have come."""
+        ignorant = [machine for machine in self._machines.values() if machine.bundle is None]
+        if not ignorant:
+            return
+        try:
+            lessons = self._lessons.list()
+        except RecordsUnavailable as error:
+            self._desk.say_records_away(error)
+            return
+        for machine in ignorant:
+            lesson = lessons.get(machine.machine)
+            machine.lesson = "" if lesson is None else f"learning: {lesson.describe()}"
 
     def _judge_history(self, now_s: float) -> None:
         """Judge a piece of what came late, when there is time for it, and tell of all of it at once."""

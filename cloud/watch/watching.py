@@ -1,8 +1,24 @@
 """Settings of the watcher."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from models.settings import Settings
+
+DetectorName = Literal["conditional", "fuse", "isolation_forest", "knn", "pca", "robust_zscore"]
+
+
+class LearningSettings(Settings):
+    """When machines without a model get one by themselves.
+
+    `automatic`: "first" trains a machine once it has `good_hours` of good values, "never" waits for
+    `forewarn cloud train`. It is looked at every `check_s`.
+    """
+
+    automatic: Literal["first", "never"] = "first"
+    good_hours: float = Field(default=24.0, gt=0.0, le=8_760.0)
+    check_s: float = Field(default=300.0, gt=0.0, le=86_400.0)
 
 
 class WatchSettings(Settings):
@@ -18,5 +34,7 @@ class WatchSettings(Settings):
     lateness_s: float = Field(default=1.0, ge=0.0, le=600.0)
     history_after_s: float = Field(default=5.0, ge=0.0, le=3600.0)
     silent_after_s: float = Field(default=10.0, ge=1.0, le=86_400.0)
+    detector: DetectorName = "conditional"
+    learning: LearningSettings = LearningSettings()
     queue_blocks_max: int = Field(default=2_000, ge=1, le=1_000_000)
     bundle_check_s: float = Field(default=3.0, gt=0.0, le=3600.0)
