@@ -33,15 +33,17 @@ class Tag(msgspec.Struct):
 
 
 class Held:
-    """Holds the computing thread until it is let go."""
+    """Holds the computing thread: it computes as many waveforms as it is let."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.go, self.begun = threading.Event(), threading.Event()
+        self._allowed = threading.Semaphore(0)
         monkeypatch.setattr(analyst_module, "compute", self._compute)
 
+    def let(self, waveforms: int = 1_000) -> None:
+        self._allowed.release(waveforms)
+
     def _compute(self, job: Job) -> Features:
-        self.begun.set()
-        assert self.go.wait(30)
+        assert self._allowed.acquire(timeout=30)
         return compute(job)
 
 
@@ -50,7 +52,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     """Hold the computing thread; let it go at the end."""
     one = Held(monkeypatch)
     yield one
-    one.go.set()
+    one.let()
 
 
 def make_desk(analyst: Analyst | None = None, **more: Any) -> Desk:
@@ -130,7 +132,7 @@ async def test_the_loop_goes_on_while_features_are_computed(held: Held) -> None:
     await desk.settle(0.2)
     assert monotonic() - begun_s < 5
     assert desk.take() == []
-    held.go.set()
+    held.let()
     assert len(await settle(desk, 1)) == 1
 
 
@@ -143,7 +145,7 @@ async def test_what_does_not_fit_is_counted_and_recorded(held: Held) -> None:
     assert (gap.first, gap.last, gap.values, gap.tags) == (4_999, 7_001, 3, ["w.rms"])
     assert gap.reason == "memory_full"
     assert desk.take_gaps() == []
-    held.go.set()
+    held.let()
     assert len(await settle(desk, WAVEFORMS_WAITING_MAX)) == WAVEFORMS_WAITING_MAX
     desk.put("w", 9_000, make_noise(1, SAMPLES))
     assert len(await settle(desk, 1)) == 1
@@ -155,17 +157,12 @@ async def test_skipping_is_said_once_and_its_end_too(held: Held) -> None:
     with capture_logs() as logs:
         for at in range(1, WAVEFORMS_WAITING_MAX + 4):
             desk.put("w", at, make_noise(1, SAMPLES))
-        held.go.set()
-        found: list[Frame] = []
-        async with asyncio.timeout(20):
-            while not found:
-                await asyncio.sleep(0.001)
-                found += desk.take()
-        held.go.clear()
+        held.let(1)
+        await settle(desk, 1)
         for at in range(20, 25):  # as many as there is room for, and at least one more
             desk.put("w", at, make_noise(1, SAMPLES))
         assert [one["event"] for one in logs if "waveforms" in one["event"]] == ["waveforms_skipped"]
-        held.go.set()
+        held.let()
         async with asyncio.timeout(20):
             while desk.count_waiting("w"):
                 await desk.settle(1.0)
@@ -183,7 +180,7 @@ async def test_all_machines_share_one_bound(held: Held) -> None:
     for desk in desks:
         desk.put("w", 1_000, make_noise(1, SAMPLES))
     assert [len(desk.take_gaps()) for desk in desks] == [0, 0, 1]
-    held.go.set()
+    held.let()
     for desk in desks[:2]:
         assert len(await settle(desk, 1)) == 1
     large = Analyst(waiting_samples_max=1)
