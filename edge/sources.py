@@ -26,13 +26,16 @@ def build_sources(machines: Iterable[MachineSettings]) -> list[MachineSource]:
 def find_pace(machine: MachineSettings) -> Pace:
     """Return how news of the machine come: by subscription, those of slow tags lag behind those of fast ones.
 
-    What a poll brings is complete when it comes.
+    What a poll brings is complete when it comes, but for features of waveforms: those are read and computed by
+    the time that the next ones are due.
     """
+    waveforms = (tag.interval_s or machine.interval_s for tag in machine.tags if tag.waveform is not None)
+    computed_ns = round(max(waveforms, default=0.0) * NS_PER_S)
     if not isinstance(machine, OpcuaMachineSettings) or machine.mode == "poll":
-        return Pace()
+        return Pace(computed_ns)
     intervals = {tag.interval_s or machine.interval_s for tag in machine.tags}
     longest_ns = round(max(*intervals, machine.publish_s or 0.0) * NS_PER_S)
-    return Pace(longest_ns if len(intervals) > 1 else 0, QUIET_NS + 2 * longest_ns)
+    return Pace(longest_ns if len(intervals) > 1 else computed_ns, QUIET_NS + 2 * longest_ns)
 
 
 def find_history_s(machine: MachineSettings) -> float:

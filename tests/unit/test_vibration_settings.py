@@ -9,6 +9,7 @@ from edge.drivers.modbus.plan import plan_requests
 from edge.drivers.modbus.settings import ModbusMachineSettings
 from edge.drivers.tags import list_reported
 from edge.settings import EdgeSettings
+from edge.sources import find_pace
 from edge.vibration.settings import SAMPLES_MAX
 from models.settings import SettingsError, load_settings
 from tests.unit.vibration_rig import SKF_6205, make_settings
@@ -143,3 +144,10 @@ def test_features_are_all_that_the_settings_allow(more: dict[str, Any], expected
     assert len(make_settings(**more).features or ()) == expected
     assert "envelope" in (make_settings(bearing=SKF_6205, speed={"rpm": 1}).features or ())
     assert make_settings(samples=SAMPLES_MAX).duration_s == pytest.approx(2.56)
+
+
+def test_features_may_come_later_than_other_tags(tmp_path: Path) -> None:
+    """What was read and not yet computed when the gateway ended lies inside the gap that follows."""
+    (plain,), (machine,) = load(tmp_path).machines, load(tmp_path, WAVEFORM).machines
+    assert find_pace(plain).lag_ns == 0
+    assert find_pace(machine).lag_ns == 10_000_000_000
