@@ -28,7 +28,7 @@ def find_program(name: str) -> str:
 
 
 def find_peer(package: str) -> Path:
-    """Return the folder below which node finds `package`; skip the test without it, or fail where required."""
+    """Return the folder below which node finds `package`; without it skip the test, or fail it."""
     find_program("node")
     folder = Path(__file__).parent / "peers"
     if not (folder / "node_modules" / package / "package.json").is_file():

@@ -97,6 +97,47 @@ async def test_both_decoders_read_the_same(rig: OpcuaRig, monkeypatch: pytest.Mo
         assert len(told[0]) == len(names)
 
 
+async def test_each_interval_has_a_subscription_with_queues_for_what_one_message_brings(
+    rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server samples as often as the tag says, and keeps ten times what comes in one publish interval."""
+    create, asked = MonitoredItemService._create_data_change_monitored_item, dict[str, Any]()
+
+    async def note(service: MonitoredItemService, wish: ua.MonitoredItemCreateRequest) -> Any:
+        parameters = wish.RequestedParameters
+        name = str(wish.ItemToMonitor.NodeId.Identifier).rpartition(".")[2]
+        asked[name] = (
+            id(service),
+            parameters.SamplingInterval,
+            parameters.QueueSize,
+            parameters.DiscardOldest,
+        )
+        return await create(service, wish)
+
+    monkeypatch.setattr(MonitoredItemService, "_create_data_change_monitored_item", note)
+    await rig.add({"quick": 1.0, "usual": 1.0, "neighbour": 1.0})
+    driver = build(
+        rig,
+        {},
+        interval_s=0.5,
+        publish_s=2.0,
+        tags=[
+            {"name": "quick", "node_id": f"nsu={NAMESPACE};s=pump-7.quick", "interval_s": 0.1},
+            {"name": "usual", "node_id": f"nsu={NAMESPACE};s=pump-7.usual"},
+            {"name": "neighbour", "node_id": f"nsu={NAMESPACE};s=pump-7.neighbour"},
+        ],
+    )
+    await driver.connect()
+    await driver.close()
+    subscriptions = {name: told[0] for name, told in asked.items()}
+    assert subscriptions["usual"] == subscriptions["neighbour"] != subscriptions["quick"]
+    assert {name: told[1:] for name, told in asked.items()} == {
+        "quick": (100.0, 200, True),
+        "usual": (500.0, 100, True),
+        "neighbour": (500.0, 100, True),
+    }
+
+
 @pytest.mark.parametrize(
     ("refuses", "said"),
     [

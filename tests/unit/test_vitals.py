@@ -24,7 +24,10 @@ WELL = Vitals(
         MachineStatus(PUMP, "connected", 1, bad_tags={"flow": 0x80340000}, missed_cycles_total=7),
         MachineStatus(FAN, "lost", 2, reason="10.0.0.9:502 does not answer"),
     ],
-    counters={PUMP: MachineCounters(reads_total=5, values_total=10, gaps_total=4), FAN: MachineCounters(losses_total=3)},
+    counters={
+        PUMP: MachineCounters(reads_total=5, values_total=10, gaps_total=4),
+        FAN: MachineCounters(losses_total=3),
+    },
     values_pending=4,
     values_dropped_total=2,
     totals=OutboxTotals("e", 40, 900, [(1, 3)], 60, 5_000, [DroppedRange(4, 5, 33, "the outbox was full")]),
