@@ -11,9 +11,9 @@ from models.anomaly.benchmarks.shelf import BENCHMARKS, Report
 
 PREFACE = """# Models: what the detectors find, and what they cost in false alarms
 
-Written by `forewarn models benchmark all --data DIR`. One recipe and one set of parameters for all machines;
-no label is used in learning, every row is judged from itself and earlier rows, and elapsed time is no
-feature. The baselines see the same multi-window features and are calibrated by the same promise: what is
+Written by `forewarn models benchmark all --data DIR`. One recipe for all machines, only the grid and the
+shortest window differ; labels say at most which rows are normal enough to learn from; every row is judged
+from itself and earlier rows, and elapsed time is no feature. The baselines see the same multi-window features and are calibrated by the same promise: what is
 left of the difference is the detector. `random` guesses, `always_alarm` never stops: a metric on which they
 do well says nothing. Shares are between 0 and 1. The figures are those of the files named; files left out of
 the folder were never looked at.
@@ -103,7 +103,7 @@ def _compare(report: Report) -> str:
         for name, result in report.results.items()
         if name not in (OURS, "random", "always_alarm")
     }
-    beaten = []
+    beaten: dict[str, list[str]] = {}
     for metric, direction in BENCHMARKS[report.benchmark].headline.items():
         own = ours.get(metric)
         for name, result in rivals.items():
