@@ -89,12 +89,12 @@ def test_with_enough_good_values_a_machine_is_trained_and_judged(
 
 
 def test_what_cannot_be_learned_is_said_and_the_others_learn(rig: ReplayRig, tmp_path: Path) -> None:
-    """A machine with too little between its windows has the reason as its trouble."""
-    rows = cut(make_columns(2, PAST_ROWS + 100), -70, 70)
+    """A machine whose rows all lie in one window has the reason as its trouble."""
+    rows = cut(make_columns(2, PAST_ROWS + 100), -130, 130)
     rig.writer.write([Block("telemetry", MACHINES[2], [rows])])
-    lessons = make_school(rig, tmp_path, 1.0).look(threading.Event())
+    lessons = make_school(rig, tmp_path, 2.0).look(threading.Event())
     assert [bool(lesson.trouble) for lesson in lessons] == [False, False, True]
-    assert "too short to learn from" in lessons[2].trouble
+    assert "rows have values of all tags" in lessons[2].trouble
 
 
 def test_the_service_does_not_load_what_training_needs() -> None:
