@@ -108,17 +108,14 @@ def _compare(report: Report) -> str:
         own = ours.get(metric)
         for name, result in rivals.items():
             other = result.get(metric)
-            if (
-                isinstance(own, int | float)
-                and isinstance(other, int | float)
-                and direction * (other - own) > 0
-            ):
-                beaten.append(f"`{metric}` ({name})")
+            if isinstance(own, list) or isinstance(other, list) or own is None or other is None:
+                continue
+            if direction * (other - own) > 0:
+                beaten.setdefault(metric, []).append(name)
     if not ours or not rivals:
         return ""
-    return (
-        f"Better than `{OURS}`: {', '.join(beaten)}." if beaten else f"`{OURS}` is best or level throughout."
-    )
+    said = "; ".join(f"`{metric}`: {', '.join(names)}" for metric, names in beaten.items())
+    return f"Better than `{OURS}`: {said}." if beaten else f"`{OURS}` is best or level throughout."
 
 
 def _say(metric: Metric) -> str:
