@@ -13,10 +13,10 @@ PREFACE = """# Models: what the detectors find, and what they cost in false alar
 
 Written by `forewarn models benchmark all --data DIR`. One recipe for all machines, only the grid and the
 shortest window differ; labels say at most which rows are normal enough to learn from; every row is judged
-from itself and earlier rows, and elapsed time is no feature. The baselines see the same multi-window features and are calibrated by the same promise: what is
-left of the difference is the detector. `random` guesses, `always_alarm` never stops: a metric on which they
-do well says nothing. Shares are between 0 and 1. The figures are those of the files named; files left out of
-the folder were never looked at.
+from itself and earlier rows, and elapsed time is no feature. The baselines see the same multi-window features
+and are calibrated by the same promise: what is left of the difference is the detector. `random` guesses,
+`always_alarm` never stops: a metric on which they do well says nothing. Shares are between 0 and 1. The
+figures are those of the files named; files left out of the folder were never looked at.
 """
 PURPOSES = {
     "skab": "A real water-pump rig. Learned from the first 400 s of each experiment, judged on the rest. "
