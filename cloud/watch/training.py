@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from cloud.stores import StoredMachine, StoreReader
+from cloud.stores import StoredMachine, StoreReader, Table
 from cloud.watch.lessons import mark_holes
 from cloud.watch.watching import WatchSettings
 from models.anomaly.bundle import Bundle, save_bundle
@@ -18,6 +18,9 @@ from models.telemetry import Gap, MachinePath
 from models.words import say_instant
 
 MACHINES_NAMED_MAX = 10
+
+Span = tuple[int | None, int | None]
+"""Begin and end (not included) in nanoseconds; None is open."""
 
 
 class NothingStored(ForewarnError):
@@ -36,7 +39,7 @@ def train_machine(
     reader: StoreReader,
     bundles: Path,
     machine: MachinePath,
-    span_ns: tuple[int | None, int | None],
+    span_ns: Span,
     settings: WatchSettings,
     gaps: Sequence[Gap] = (),
 ) -> Trained:
@@ -45,6 +48,21 @@ def train_machine(
     Nothing is held across `gaps`. Raises `NothingStored`, `TrainingRejected`, and what the reader raises.
     """
     began_s = time.monotonic()
+    bundle = learn_rows(machine, read_rows(reader, machine, span_ns, settings, gaps), settings)
+    return Trained(bundle, save_bundle(bundles, bundle), time.monotonic() - began_s)
+
+
+def read_rows(
+    reader: StoreReader,
+    machine: MachinePath,
+    span_ns: Span,
+    settings: WatchSettings,
+    gaps: Sequence[Gap] = (),
+) -> Table:
+    """Return the machine's stored values in the span, a bad reading where each of `gaps` begins.
+
+    Raises `NothingStored`, `TrainingRejected`, and what the reader raises.
+    """
     start_ns = span_ns[0] if span_ns[0] is not None else 0
     end_ns = span_ns[1] if span_ns[1] is not None else 2**63 - 1
     if start_ns >= end_ns:
@@ -61,8 +79,12 @@ def train_machine(
     table = reader.read("telemetry", machine, first_ns, last_ns)
     if not len(table.timestamps):
         raise NothingStored(_say_outside(known, start_ns, end_ns))
-    table = mark_holes(table, gaps, step_ns(settings.grid_s))
-    bundle = train_bundle(
+    return mark_holes(table, gaps, step_ns(settings.grid_s))
+
+
+def learn_rows(machine: MachinePath, table: Table, settings: WatchSettings) -> Bundle:
+    """Return what the values teach, not kept yet; raise `TrainingRejected`."""
+    return train_bundle(
         str(machine),
         table.timestamps,
         table.values,
@@ -72,8 +94,6 @@ def train_machine(
         base_rows=settings.base_rows,
         detector=settings.detector,
     )
-    folder = save_bundle(bundles, bundle)
-    return Trained(bundle, folder, time.monotonic() - began_s)
 
 
 def _say_outside(known: StoredMachine, start_ns: int, end_ns: int) -> str:

@@ -1,6 +1,7 @@
 """`forewarn cloud train`: learn what normal is from what is stored."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,11 +12,19 @@ from models.errors import ForewarnError
 from models.words import say_instant
 
 if TYPE_CHECKING:
+    from cloud.settings import CloudSettings
+    from cloud.watch.training import Span
     from models.anomaly.bundle import Card
 
 
 class InstantRejected(ForewarnError):
     """A time on the command line that cannot be read; the message says how to write one."""
+
+    exit_code = 2
+
+
+class SchedulerUnknown(ForewarnError):
+    """Nothing here can speak to a cluster's scheduler; the message says what to leave out."""
 
     exit_code = 2
 
@@ -31,29 +40,51 @@ def train(
         str | None, typer.Option("--from", help="Begin of normal running, as 2026-11-23T08:00:00Z.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="End of normal running, not included.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Machines at a time; as many as cores if not said.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", metavar="tcp://...", help="A Dask cluster's scheduler.")
+    ] = None,
 ) -> None:
     """Learn what normal is for machines from their stored values, and put it in charge.
 
     Choose a span in which the machines ran well: what is in it counts as normal. A running cloud takes the
-    new models within seconds.
+    new models within seconds. With --all a call that was interrupted may be repeated: machines already
+    trained from the same values are left as they are.
     """
     limit_threads()
     span_ns = (parse_instant(start), parse_instant(end))
     if bool(machine) == every:
         raise typer.BadParameter("say which machines: --machine PATH (may be repeated), or --all")
+    if scheduler is not None:
+        raise SchedulerUnknown(
+            f"--scheduler {scheduler}: training on a Dask cluster needs the package `distributed`, which "
+            "this installation does not have: leave --scheduler out, the cores of this computer are used"
+        )
     from cloud.settings import CloudSettings
-    from cloud.watch.training import train_machine
     from models.settings import load_settings
-    from models.telemetry import MachinePath
 
     settings = load_settings(config, CloudSettings)
-    reader = settings.store.build_reader()
+    if every:
+        train_fleet(settings, span_ns, jobs or -1)
+    else:
+        train_named(settings, machine or [], span_ns)
+
+
+def train_named(settings: "CloudSettings", machines: list[str], span_ns: "Span") -> None:
+    """Train machines one by one and say what each model is; raise `ForewarnError` with all failures."""
+    from cloud.ingest.gaps import list_gaps
+    from cloud.watch.training import train_machine
+    from models.telemetry import MachinePath
+
+    reader, engine = settings.store.build_reader(), settings.records.build()
     failures = []
     try:
-        paths = [MachinePath.parse(path) for path in machine or []]
-        for path in paths or [stored.machine for stored in reader.list_machines()]:
+        for path in [MachinePath.parse(path) for path in machines]:
+            gaps = [one.gap for one in list_gaps(engine, machine=path)]
             try:
-                trained = train_machine(reader, settings.bundles, path, span_ns, settings.watch)
+                trained = train_machine(reader, settings.bundles, path, span_ns, settings.watch, gaps)
             except ForewarnError as error:
                 failures.append(str(error))
                 continue
@@ -61,8 +92,41 @@ def train(
             typer.echo(f"  learned in {trained.seconds:.1f} s, kept in {trained.folder}")
     finally:
         reader.close()
+        engine.dispose()
     if failures:
         raise ForewarnError("\n".join(failures))
+
+
+def train_fleet(settings: "CloudSettings", span_ns: "Span", jobs: int) -> None:
+    """Train every stored machine with a bar, then say what became of them; exit 1 on failures."""
+    from cloud.watch.fleet import Fleet
+
+    engine = settings.records.build()
+    reader = settings.store.build_reader()
+    try:
+        machines = [stored.machine for stored in reader.list_machines()]
+    finally:
+        reader.close()
+    counts = {"trained": 0, "unchanged": 0, "failed": 0}
+    failures = []
+    fleet = Fleet(settings.store, settings.bundles, engine, settings.watch, jobs=jobs)
+    try:
+        with typer.progressbar(length=len(machines), file=sys.stderr, label="training") as bar:
+            for result in fleet.train(machines, span_ns):
+                counts[result.outcome] += 1
+                if result.outcome == "failed":
+                    failures.append(f"{result.machine}: {result.words}")
+                bar.update(1)
+    finally:
+        engine.dispose()
+    for line in sorted(failures):
+        typer.echo(f"failed: {line}", err=True)
+    typer.echo(
+        f"{len(machines)} machines: {counts['trained']} trained, {counts['unchanged']} unchanged "
+        f"(same values as before), {counts['failed']} failed"
+    )
+    if failures:
+        raise typer.Exit(1)
 
 
 def limit_threads() -> None:

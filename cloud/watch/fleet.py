@@ -1,0 +1,137 @@
+"""Training of many machines at once, in threads: resumable, and one that fails stops no other."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from joblib import Parallel, delayed  # type: ignore[import-untyped]  # ships no types
+from sqlalchemy import Column, Engine, String, Text, select
+from sqlalchemy import Table as SqlTable
+
+from cloud.ingest.gaps import list_gaps
+from cloud.records import metadata
+from cloud.stores import Table
+from cloud.stores.shelf import StoreSettings
+from cloud.transactions import begin_read, begin_write, insert_into
+from cloud.watch.training import Span, learn_rows, read_rows
+from cloud.watch.watching import WatchSettings
+from models.anomaly.bundle import BundleDamaged, BundleMissing, find_current, save_bundle
+from models.errors import ForewarnError
+from models.telemetry import Gap, MachinePath
+
+GAPS_MAX = 10_000
+
+learned_from = SqlTable(
+    "learned_from",
+    metadata,
+    Column("machine", String(260), primary_key=True),
+    Column("bundle", Text, nullable=False),
+    Column("fingerprint", String(64), nullable=False),
+)
+
+Outcome = Literal["trained", "unchanged", "failed"]
+
+
+class FleetResult(msgspec.Struct, frozen=True):
+    """What became of one machine: `bundle` is its folder's name, `words` the reason of a failure."""
+
+    machine: str
+    outcome: Outcome
+    seconds: float
+    bundle: str = ""
+    fingerprint: str = ""
+    words: str = ""
+
+
+class _Errand(msgspec.Struct, frozen=True):
+    machine: MachinePath
+    gaps: list[Gap]
+    known: tuple[str, str] | None
+    """The bundle that was made of these values before, and their fingerprint."""
+
+
+class Fleet:
+    """Trains machines from one span of their values, several at a time."""
+
+    def __init__(
+        self,
+        store: StoreSettings,
+        bundles: Path,
+        engine: Engine,
+        settings: WatchSettings,
+        *,
+        jobs: int = -1,
+    ) -> None:
+        self._store = store
+        self._bundles = bundles
+        self._engine = engine
+        self._settings = settings
+        self._jobs = jobs
+
+    def train(self, machines: Sequence[MachinePath], span: Span) -> Iterator[FleetResult]:
+        """Yield what became of each machine, in the order of their ends; raise `RecordsUnavailable`.
+
+        A machine whose current bundle was made of the same values with the same settings is left as it is.
+        """
+        known = self._list_known()
+        errands = [
+            _Errand(machine, self._list_gaps(machine), known.get(str(machine))) for machine in machines
+        ]
+        work = (delayed(self._train_one)(errand, span) for errand in errands)
+        for result in Parallel(n_jobs=self._jobs, prefer="threads", return_as="generator_unordered")(work):
+            if result.outcome == "trained":
+                self._remember(result)
+            yield result
+
+    def _train_one(self, errand: _Errand, span: Span) -> FleetResult:
+        began_s = time.monotonic()
+        reader = self._store.build_reader()
+        machine = str(errand.machine)
+        try:
+            table = read_rows(reader, errand.machine, span, self._settings, errand.gaps)
+            fingerprint = take_fingerprint(table, self._settings)
+            if errand.known is not None and errand.known == (self._name_current(errand.machine), fingerprint):
+                return FleetResult(machine, "unchanged", time.monotonic() - began_s, *errand.known)
+            bundle = learn_rows(errand.machine, table, self._settings)
+            folder = save_bundle(self._bundles, bundle)
+        except (ForewarnError, OSError) as error:
+            return FleetResult(machine, "failed", time.monotonic() - began_s, words=str(error))
+        finally:
+            reader.close()
+        return FleetResult(machine, "trained", time.monotonic() - began_s, folder.name, fingerprint)
+
+    def _name_current(self, machine: MachinePath) -> str:
+        try:
+            return find_current(self._bundles, machine).name
+        except (BundleMissing, BundleDamaged):
+            return ""
+
+    def _list_gaps(self, machine: MachinePath) -> list[Gap]:
+        return [one.gap for one in list_gaps(self._engine, machine=machine, count_max=GAPS_MAX)]
+
+    def _list_known(self) -> dict[str, tuple[str, str]]:
+        with begin_read(self._engine) as connection:
+            rows = connection.execute(select(learned_from)).all()
+        return {row.machine: (row.bundle, row.fingerprint) for row in rows}
+
+    def _remember(self, result: FleetResult) -> None:
+        row = {"machine": result.machine, "bundle": result.bundle, "fingerprint": result.fingerprint}
+        with begin_write(self._engine) as connection:
+            statement = insert_into(connection, learned_from).values(**row)
+            connection.execute(statement.on_conflict_do_update(index_elements=["machine"], set_=row))
+
+
+def take_fingerprint(table: Table, settings: WatchSettings) -> str:
+    """Return a hash of values, codes and of the settings that training looks at."""
+    asked = settings.grid_s, settings.base_rows, settings.detector
+    digest = hashlib.sha256(msgspec.json.encode(asked))
+    digest.update(table.timestamps.tobytes())
+    for tag in sorted(table.values):
+        digest.update(f"{tag}\n".encode())
+        digest.update(table.values[tag].tobytes())
+        if tag in table.quality and table.quality[tag].any():
+            digest.update(table.quality[tag].tobytes())
+    return digest.hexdigest()
