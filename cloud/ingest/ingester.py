@@ -28,6 +28,9 @@ from models.words import say_duration
 log = structlog.get_logger()
 
 STATUS_INTERVAL_S = 0.5
+STORE_AWAY = (
+    "the store does not say yet which series it has: the event store_lost or store_needs_mending says why"
+)
 LEARN_INTERVAL_S = 60.0
 
 Sink = Callable[[Sequence[Block]], None]
@@ -124,9 +127,9 @@ class Ingester:
             return False
         try:
             self._guard.learn(self._list_known())
-        except StoreUnavailable as error:
+        except StoreUnavailable:
             self._learn_due_s = time.monotonic() + LEARN_INTERVAL_S
-            log.warning("new_series_not_bounded", reason=str(error), again=say_duration(LEARN_INTERVAL_S))
+            log.warning("new_series_not_bounded", reason=STORE_AWAY, again=say_duration(LEARN_INTERVAL_S))
             return False
         self._knows_series = True
         return True

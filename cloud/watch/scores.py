@@ -8,7 +8,9 @@ import structlog
 from cloud.stores import Block, StoreUnavailable, StoreWriter
 
 UNWRITTEN_BLOCKS_MAX = 3_000
-STORE_AWAY = "the store does not answer: the event store_lost says why, and so does /healthz"
+STORE_AWAY = (
+    "the store does not answer: the event store_lost or store_needs_mending says why, and so does /healthz"
+)
 """The ingester says the store's own words, once for the whole service."""
 
 log = structlog.get_logger()
