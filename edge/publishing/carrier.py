@@ -16,6 +16,10 @@ class Carrier(Protocol):
     def certificate_shown(self) -> bytes | None:
         """What the broker showed at the last connect over TLS (DER)."""
 
+    @property
+    def delivery_trouble(self) -> str:
+        """Why nothing is delivered although the broker is there; empty while all is well."""
+
     async def run(self) -> None:
         """Carry for ever."""
 

@@ -56,6 +56,8 @@ class LinkNews:
     def __init__(self, describe_keeping: Callable[[], str], is_room_known: Callable[[], bool]) -> None:
         self._describe_keeping = describe_keeping
         self._is_room_known = is_room_known
+        self.delivery_trouble = ""
+        """What hinders delivery although the broker is there, and the mend."""
         self._owes_room = False
         self._connected = False
         self._lost_at: float | None = None
@@ -92,10 +94,11 @@ class LinkNews:
         if trouble and not self._trouble:
             self._trouble_at = now
             reason, mend = explain_refusal(code) if trouble == "refused" else TROUBLE_MENDS[trouble]
+            self.delivery_trouble = f"{reason}: {mend}"
             self._owes_room = not self._is_room_known()
             log.warning("delivery_waits", reason=reason, mend=mend, keeping=self._describe_keeping())
         elif self._trouble and not trouble:
-            self._owes_room = False
+            self.delivery_trouble, self._owes_room = "", False
             log.info("delivery_goes_on", after=say_duration(now - self._trouble_at))
         self._trouble = trouble
 

@@ -1,13 +1,13 @@
 """Carries batches from the outbox to the broker, and lets them go when their receipt comes."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
 import structlog
 
+from edge.ending import end_link
 from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Put, StoredBatch
 from edge.outbox.thread import OutboxThread
@@ -25,7 +25,6 @@ from models.telemetry.receipt import ReceiptRejected, decode_receipt
 TICK_S = 0.25
 TICK_AT_REST_S = 1.0
 RETRY_S = 1.0
-STOP_TIMEOUT_S = 3.0
 HANG_S = 300.0
 """A slow line takes a minute for a large batch; a link whose thread hangs answers for none."""
 HEADER_BYTES_MAX = 16  # of a PUBLISH packet: type, length, topic length, message id, properties
@@ -84,6 +83,11 @@ class Publisher:
     def certificate_shown(self) -> bytes | None:
         """What the broker showed at the last connect over TLS (DER)."""
         return self._link.certificate_shown if self._link is not None else None
+
+    @property
+    def delivery_trouble(self) -> str:
+        """Why nothing is delivered although the broker is there; empty while all is well."""
+        return self._news.delivery_trouble
 
     async def run(self) -> None:
         """Publish for ever; raise `LinkDied` when the link's thread is gone."""
@@ -282,15 +286,4 @@ class Publisher:
         self._awaited.clear()
         self._sending.reset()
         if link is not None:
-            # A broker that does not answer must not keep us from ending: the thread is left behind then.
-            ended = asyncio.Event()
-
-            def end() -> None:
-                link.stop()
-                with suppress(RuntimeError):  # the loop did not wait for it
-                    self._loop.call_soon_threadsafe(ended.set)
-
-            threading.Thread(target=end, daemon=True).start()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(STOP_TIMEOUT_S):
-                    await ended.wait()
+            await end_link(link)

@@ -1,11 +1,11 @@
 """Carries values to Sparkplug's hosts over an MQTT session of its own, and lets go of what has settled."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from edge.ending import end_link
 from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Put
 from edge.publishing.inbox import Inbox
@@ -26,7 +26,6 @@ PACE_S = 0.25
 """History goes out in portions of so long; then current values have their turn."""
 VALUE_BYTES_MIN = 8  # in the outbox: nothing is read that would not be sent in this portion
 RETRY_S = 1.0
-STOP_TIMEOUT_S = 3.0
 HEADER_BYTES_MAX = 512
 
 MakeLink = Callable[
@@ -83,6 +82,11 @@ class SparkplugPublisher:
     def certificate_shown(self) -> bytes | None:
         """What the broker showed at the last connect over TLS (DER)."""
         return self._link.certificate_shown if self._link is not None else None
+
+    @property
+    def delivery_trouble(self) -> str:
+        """Nothing: its own part of the health says what hinders it."""
+        return ""
 
     async def run(self) -> None:
         """Publish for ever, with a new link whenever the primary host has left; raise `LinkDied`."""
@@ -195,7 +199,8 @@ class SparkplugPublisher:
             inbox.close()
             self.node.say_goodbye()
             self.connected.clear()
-            await self._end_link(link)
+            # MQTT 5 can leave and have the broker publish the will too, and Sparkplug asks for it.
+            await end_link(link, with_will=True)
 
     async def _tick(self, link: Link) -> None:
         while True:
@@ -235,17 +240,3 @@ class SparkplugPublisher:
                 forwarding.forget(SequenceRanges(wanted).minus(there))
             values = self.node.take_history(found, PACE_S * self._history_values_per_s)
             await asyncio.sleep(values / self._history_values_per_s)
-
-    async def _end_link(self, link: Link) -> None:
-        """Leave, and have the broker publish the will too: MQTT 5 can say both, and Sparkplug asks for it."""
-        ended = asyncio.Event()
-
-        def end() -> None:
-            link.stop(with_will=True)
-            with suppress(RuntimeError):  # the loop did not wait for it
-                self._loop.call_soon_threadsafe(ended.set)
-
-        threading.Thread(target=end, daemon=True).start()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                await ended.wait()

@@ -88,6 +88,7 @@ class Health:
             clock_synchronised=self._read_clock(),
             endings=self._certificates.endings,
             warnings=self._certificates.list_warnings(),
+            delivery_trouble=self._publisher.delivery_trouble,
             clock_held=self._flusher.clock.values_waiting,
             clock_unknown_total=self._flusher.clock.unknown_total,
             clock_steps_total=self._collector.keeper.judge.steps_total,

@@ -54,6 +54,7 @@ class Vitals(msgspec.Struct, frozen=True):
     clock_steps_total: int = 0
     endings: list[Ending] = []
     warnings: list[str] = []
+    delivery_trouble: str = ""
     sparkplug: SparkplugVitals | None = None
 
     @property
@@ -77,6 +78,8 @@ def describe_problems(vitals: Vitals) -> list[str]:
     problems = [line for line in (vitals.standstill, vitals.outbox_trouble) if line]
     if not vitals.broker_connected:
         problems.append("no connection to the broker: values wait in the outbox")
+    elif vitals.delivery_trouble:
+        problems.append(f"values wait in the outbox: {vitals.delivery_trouble}")
     if vitals.sparkplug is not None:
         problems += list_sparkplug_problems(vitals.sparkplug)
     problems += [

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -11,6 +12,7 @@ from edge.outbox.file import OutboxBusy, OutboxCorrupt, OutboxUnavailable
 from edge.outbox.glance import glance
 from edge.outbox.outbox import Outbox
 from edge.polling.poller import MachineSource
+from edge.settings import EdgeSettings
 from models.link import BrokerSettings, Link
 from models.telemetry import Frame, Receipt, encode_receipt
 from tests.integration.edge_rig import (
@@ -76,11 +78,18 @@ async def test_a_dead_machine_does_not_delay_the_others(tmp_path: Path, mosquitt
     assert alive.missed_cycles_total <= 5
 
 
+async def read_problem(settings: EdgeSettings) -> str:
+    """Return the first problem that the gateway names over HTTP; empty when there is none."""
+    async with httpx.AsyncClient() as client:
+        body = (await client.get(f"http://127.0.0.1:{settings.health.port}/healthz")).json()
+    return str(next(iter(body["problems"]), ""))
+
+
 async def test_without_a_subscriber_everything_is_kept_and_said_once(
-    tmp_path: Path, mosquitto: Mosquitto
+    tmp_path: Path, mosquitto: Mosquitto, free_port: int
 ) -> None:
     """PUBACK 16 is no delivery: the values wait, one line says so, and all arrive when the cloud comes."""
-    settings = make_settings(tmp_path, mosquitto.settings)
+    settings = make_settings(tmp_path, mosquitto.settings, health={"port": free_port})
     driver = CountingDriver()
     cloud = StandInCloud(mosquitto.settings)
     with capture_logs() as said:
@@ -89,9 +98,14 @@ async def test_without_a_subscriber_everything_is_kept_and_said_once(
             waits = [line for line in said if line["event"] == "delivery_waits"]
             assert [line["reason"] for line in waits] == ["nobody subscribes to this gateway's batches"]
             assert "keeping values in the outbox" in waits[0]["keeping"]
+            assert await read_problem(settings) == (
+                "values wait in the outbox: nobody subscribes to this gateway's batches: "
+                "is forewarn cloud running, with the same namespace and broker?"
+            )
             cloud.start()
             await until(lambda: set(range(1, 101)) <= set(cloud.counts), "the backlog arrived")
             await until(lambda: any(line["event"] == "delivery_goes_on" for line in said), "said so")
+            assert "outbox" not in await read_problem(settings)
     cloud.stop()
     assert not [line for line in said if line["event"] == "part_died"]
 

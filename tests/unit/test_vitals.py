@@ -90,6 +90,11 @@ def test_what_is_away_is_a_problem_and_no_failure() -> None:
         f"{FAN}: 10.0.0.9:502 does not answer",
     ]
     assert body["machines"] == {"connected": 1, "all": 2}
+    fine, body = render_health(change(delivery_trouble="nobody subscribes: is forewarn cloud running?"))
+    assert (fine, body["problems"][0]) == (
+        True,
+        "values wait in the outbox: nobody subscribes: is forewarn cloud running?",
+    )
     fine, body = render_health(change(outbox_trouble="outbox.sqlite: no space left on device"))
     assert fine is False
     assert body["problems"][0] == "outbox.sqlite: no space left on device"
