@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -81,6 +81,7 @@ class PlantRig:
         self.book = AlertBook(self.engine, AlertSettings(), CARDS, adviser=load_adviser())
         self.states = MachineStates(self.engine)
         self.metrics = CloudMetrics()
+        self.warnings: list[str] = []
         self.parts = [PartHealth(part="ingester", ok=True, state="connected to the broker")]
         self.view = PlantView(
             reader=self.reader,
@@ -140,13 +141,7 @@ class PlantRig:
         self.states.put([seen])
 
     def report_gateway(
-        self,
-        gateway: str = "pi-01",
-        *,
-        online: bool = True,
-        sequences: int = 100,
-        stored: int = 100,
-        warnings: Sequence[str] = (),
+        self, gateway: str = "pi-01", *, online: bool = True, sequences: int = 100, stored: int = 100
     ) -> None:
         """Put a gateway's account and status into the records: `stored` of its `sequences` batches."""
         now_ns = time.time_ns()
@@ -167,7 +162,7 @@ class PlantRig:
             machines=machines,
             clock_synchronised=True,
             version="0.1.0",
-            warnings=list(warnings),
+            warnings=self.warnings,
         )
         change = EpochChange(stored=[(number, 1_000) for number in range(1, stored + 1)], status=status)
         ledger = Ledger(self.engine)

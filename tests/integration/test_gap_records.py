@@ -115,7 +115,8 @@ def test_the_gateways_page_sums_up_the_gaps_of_a_day_and_shows_what_is_to_be_men
     """What lies before the last 24 hours does not count; a certificate that ends is named."""
     hour, now_ns = 3600 * S, time.time_ns()
     with serve_plant(tmp_path) as rig:
-        rig.report_gateway(warnings=["the broker's certificate at <b>plant</b> ends in 3 days"])
+        rig.warnings = ["the broker's certificate at <b>plant</b> ends in 3 days"]
+        rig.report_gateway()
         with Ledger(rig.engine).begin() as connection:
             gaps = [
                 Gap(now_ns - 30 * hour, now_ns - 22 * hour, "gateway_down"),
