@@ -26,8 +26,8 @@ def build_sources(machines: Iterable[MachineSettings]) -> list[MachineSource]:
 def find_pace(machine: MachineSettings) -> Pace:
     """Return how news of the machine come: by subscription, those of slow tags lag behind those of fast ones.
 
-    What a poll brings is complete when it comes, but for features of waveforms: those are read and computed by
-    the time that the next ones are due.
+    What a poll brings is complete when it comes, but for features of waveforms: those are there by the time
+    that the next ones are due.
     """
     waveforms = (tag.interval_s or machine.interval_s for tag in machine.tags if tag.waveform is not None)
     computed_ns = round(max(waveforms, default=0.0) * NS_PER_S)

@@ -93,6 +93,12 @@ async def _read_newest(driver: Driver, tags: set[str]) -> dict[str, tuple[Value,
     if driver.interval_s is not None:
         async with asyncio.timeout(READ_TIMEOUT_S):
             keep_newest(newest, await driver.read())
+        rounds_left = round(NEWS_S)
+        while tags - newest.keys() and rounds_left:  # features of waveforms take their time
+            rounds_left -= 1
+            await asyncio.sleep(min(1.0, driver.interval_s))
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                keep_newest(newest, await driver.read())
         return newest
     try:
         async with asyncio.timeout(NEWS_S):

@@ -67,8 +67,10 @@ class OpcuaDriver:
         for place in lost:
             absent.add(place, time_ns(), None, quality.BAD_NODE_ID_UNKNOWN)
         self._pending = [absent]
+        held = []
         for group in range(len(self._groups)):
             first = await session.read(group)
+            held.append(first)
             for row, code in first.codes.items():
                 if code in _NO_SUCH_NODE:
                     lost[first.places[row]] = "the server has no such node"
@@ -79,7 +81,7 @@ class OpcuaDriver:
             await following.begin()
             self._compare_items(following.watched)
             self._following = following
-        self._waveforms.begin()
+        self._waveforms.begin(held)
 
     async def read(self) -> list[Frame]:
         """Return what is new, with the server's own timestamps; raise `NotConnected` once it is gone."""

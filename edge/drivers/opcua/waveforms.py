@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from edge.drivers.columns import Rows
+from edge.drivers.columns import Gatherer, Rows
 from edge.drivers.opcua.settings import OpcuaMachineSettings
 from edge.vibration.desk import Desk
 from models.telemetry import Frame, Gap, quality
@@ -16,13 +16,16 @@ class OpcuaWaveforms:
     def __init__(self, settings: OpcuaMachineSettings) -> None:
         self.places = {place: tag.name for place, tag in enumerate(settings.tags) if tag.waveform is not None}
         """The names of the tags that are waveforms, by their places."""
+        self._names = [tag.name for tag in settings.tags]
         self._desk = Desk(str(settings.path), settings.tags) if self.places else None
         self._arrived: list[tuple[Rows, int]] = []
 
-    def begin(self) -> None:
-        """The machine is connected anew."""
+    def begin(self, held: Sequence[Rows]) -> None:
+        """The machine is connected anew, and holds this: a waveform comes rarely, so none is passed over."""
         if self._desk is not None:
+            self._arrived = []
             self._desk.begin()
+            self._desk.note_speeds(Gatherer(self._names).gather(self.part(held)))
 
     def part(self, blocks: Sequence[Rows]) -> list[Rows]:
         """Return the rows of single values; `compute` has those of waveforms."""
