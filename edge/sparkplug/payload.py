@@ -13,7 +13,6 @@ _INTEGERS_OF_32_BITS = frozenset({1, 2, INT32, 5, 6, 7})
 
 QUALITY = "Quality"
 QUALITY_BAD = 0
-QUALITY_GOOD = 192
 QUALITY_STALE = 500
 ENGINEERING_UNIT = "engUnit"
 STATUS_CODE = "statusCode"
