@@ -19,6 +19,7 @@ from cloud.transactions import RecordsUnavailable
 from cloud.watch.apprentice import Errand, Errands
 from cloud.watch.learning_book import LearningBook
 from cloud.watch.lessons import Lesson
+from cloud.watch.versions import FreshStarts
 from cloud.watch.watching import WatchSettings
 from models.anomaly.bundle import BundleDamaged, BundleMissing, find_current
 from models.errors import ForewarnError
@@ -92,10 +93,11 @@ class School:
         first = self._turn % len(ignorant) if ignorant else 0
         self._turn = first + ERRANDS_MAX if len(ignorant) > ERRANDS_MAX else 0
         chosen = [*ignorant[first:], *ignorant[:first]][:ERRANDS_MAX]
+        fresh = FreshStarts(self._engine).list()
         return [
             Errand(
                 str(known.machine),
-                known.first_ns,
+                max(known.first_ns, fresh.get(str(known.machine), 0)),
                 min(known.last_ns, self._clock_ns()),
                 [
                     one.gap

@@ -93,6 +93,12 @@ class WatchedMachine:
         self.trouble = ""
         self.empty()
 
+    def forget(self) -> None:
+        """Be without a bundle, learning: what comes until the next one is not judged."""
+        self.bundle = self._ring = self._late = None
+        self._is_resumed = False
+        self.lesson = ""
+
     def empty(self) -> None:
         """Forget the rows, not how far they were judged."""
         if self.bundle is not None:

@@ -171,6 +171,10 @@ class Watcher:
             self._tried[machine.machine] = folder
             bundle = load_current(self._bundles, machine.machine)
         except BundleMissing:
+            if machine.bundle is not None:
+                machine.forget()
+                self._tried.pop(machine.machine, None)
+                log.info("bundle_retired", machine=str(machine.machine))
             return
         except BundleDamaged as error:
             if machine.trouble != str(error):

@@ -7,11 +7,16 @@ from typing import Annotated
 
 import typer
 
+from forewarn.commands import models_versions
 from forewarn.commands.models_benchmark import UnknownName, benchmark
 from forewarn.commands.train import describe_card, limit_threads
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command()(benchmark)
+app.command("list")(models_versions.list_models)
+app.command()(models_versions.promote)
+app.command()(models_versions.rollback)
+app.command()(models_versions.reset)
 
 TableFile = Annotated[
     Path, typer.Argument(metavar="FILE.csv", help="A column of times (timestamp), and one per tag.")
