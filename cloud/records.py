@@ -1,5 +1,6 @@
 """The SQL side of the cloud's memory: one engine and one metadata for ledger, alerts and mail."""
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,23 @@ BUSY_TIMEOUT_MS = 10_000
 metadata = MetaData()
 """Every table of the cloud. A module that owns tables declares them on it at import."""
 
+TABLE_MODULES = (
+    "cloud.alerts.tables",
+    "cloud.gateways",
+    "cloud.ingest.day_counts",
+    "cloud.ingest.dead_letters",
+    "cloud.ingest.gaps",
+    "cloud.ingest.ledger",
+    "cloud.notifiers.outbox",
+    "cloud.watch.fleet",
+    "cloud.watch.history",
+    "cloud.watch.learning_book",
+    "cloud.watch.machine_states",
+    "cloud.watch.progress",
+    "cloud.watch.versions",
+)
+"""Who owns tables: all of them are there from the first start on, whichever part opens the records."""
+
 
 def open_records(url: str) -> Engine:
     """Return an engine for `url`, with all tables there.
@@ -19,6 +37,8 @@ def open_records(url: str) -> Engine:
     """
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    for module in TABLE_MODULES:
+        import_module(module)
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
