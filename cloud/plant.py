@@ -106,6 +106,7 @@ class Plant:
         from cloud.console.accounts import GatewayAccounts
         from cloud.console.app import make_app
         from cloud.console.gaps import GapRecords
+        from cloud.console.ledger import LedgerBook
         from cloud.console.server import ConsoleServer
         from cloud.console.view import PlantView
 
@@ -117,6 +118,7 @@ class Plant:
             cards=self._cards,
             gateways=GatewayAccounts(self._engine),
             gaps=GapRecords(self._engine),
+            ledgers=LedgerBook(self._engine),
             parts=parts,
         )
         return ConsoleServer(make_app(view), self._settings.console.host, self._settings.console.port)

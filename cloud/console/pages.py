@@ -89,6 +89,10 @@ def make_page_router(view: PlantView, pages: Pages) -> APIRouter:
         facts = {"path": row.path, "from_ms": None, "to_ms": None, "tags": None}
         return pages.render("machine.html", page="machine", row=row, facts=facts)
 
+    @router.get("/ledger")
+    def ledger_page() -> Response:
+        return pages.render("ledger.html", page="ledger", ledger=view.read_ledger())
+
     @router.get("/gateways")
     def gateways_page() -> Response:
         return pages.render("gateways.html", page="gateways", gateways=view.list_gateways())

@@ -246,15 +246,20 @@ class GatewayRow(Shape):
 
 
 class PartHealth(Shape):
-    """One part of the service. `ok` False makes `/healthz` answer 503."""
+    """One part of the service. `ok` False makes `/healthz` answer 503.
+
+    `degraded`: it works, and something is wrong that beginning anew would not mend: 200, and an alarm.
+    """
 
     part: str
     ok: bool
     state: str
+    degraded: bool = False
 
 
 class Health(Shape):
-    """The answer of `/healthz`."""
+    """The answer of `/healthz`. `degraded`: somebody is to look, but to restart would be for nothing."""
 
     ok: bool
+    degraded: bool
     parts: list[PartHealth]

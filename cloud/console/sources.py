@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from cloud.alerts import Alert, AlertEvent
+from cloud.console.ledger_shapes import LedgerSheet
 from cloud.console.shapes import GapRow, GatewayRow, PartHealth
 from cloud.machines import MachineCard
 from cloud.notifiers.outbox import Notification
@@ -85,6 +86,13 @@ class Gaps(Protocol):
 
     def list_between(self, machine: MachinePath, from_ms: int, to_ms: int) -> Sequence[GapRow]:
         """Return the gaps of a machine that reach into the span, the newest first."""
+
+
+class Ledgers(Protocol):
+    """What became of every value that a gateway produced."""
+
+    def read(self) -> LedgerSheet:
+        """Return the accounts of all gateways, the dead letters and the read-back."""
 
 
 class Parts(Protocol):

@@ -10,6 +10,7 @@ from cloud.alerts import UnknownAlert
 from cloud.console import sheets
 from cloud.console.charts import Window, read_charts, read_series
 from cloud.console.history import ScoreHistory
+from cloud.console.ledger_shapes import LedgerSheet
 from cloud.console.overview import Sighting, choose_alerts, join_sightings, make_row, sort_rows, sum_plant
 from cloud.console.shapes import (
     AlertRow,
@@ -22,7 +23,7 @@ from cloud.console.shapes import (
     PartHealth,
     Series,
 )
-from cloud.console.sources import Alerts, Cards, Gaps, Gateways, Notices, Parts, States
+from cloud.console.sources import Alerts, Cards, Gaps, Gateways, Ledgers, Notices, Parts, States
 from cloud.console.standouts import find_standout
 from cloud.stores import Measurement, StoreReader, StoreUnavailable
 from cloud.transactions import RecordsUnavailable
@@ -49,6 +50,7 @@ class PlantView:
         cards: Cards,
         gateways: Gateways,
         gaps: Gaps,
+        ledgers: Ledgers,
         parts: Parts,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -59,6 +61,7 @@ class PlantView:
         self._cards = cards
         self._gateways = gateways
         self._gaps = gaps
+        self._ledgers = ledgers
         self._parts = parts
         self._now_ns = now_ns
         self._history = ScoreHistory(reader)
@@ -119,10 +122,15 @@ class PlantView:
         """Return the account of every gateway."""
         return list(self._gateways.list_gateways())
 
+    def read_ledger(self) -> LedgerSheet:
+        """Return what the records prove of every gateway's values; raise `RecordsUnavailable`."""
+        return self._ledgers.read()
+
     def check_health(self) -> Health:
         """Return how every part fares; the store is asked in earnest."""
         parts = [*self._parts.list_parts(), self._check_store()]
-        return Health(ok=all(part.ok for part in parts), parts=parts)
+        degraded = any(part.degraded for part in parts)
+        return Health(ok=all(part.ok for part in parts), degraded=degraded, parts=parts)
 
     def render_metrics(self) -> bytes:
         """Return our own counters in Prometheus' text format."""
@@ -152,7 +160,11 @@ class PlantView:
             for sighting in sightings
         )
         plant = sum_plant(rows, self._gateways.list_gateways())
-        return Overview(at_ms=now_ns // 1_000_000, plant=plant, machines=rows, trouble=self._trouble)
+        trouble = self._trouble or "; ".join(self._list_alarms())
+        return Overview(at_ms=now_ns // 1_000_000, plant=plant, machines=rows, trouble=trouble)
+
+    def _list_alarms(self) -> list[str]:
+        return [f"{part.part}: {part.state}" for part in self._parts.list_parts() if part.degraded]
 
     def _add_standouts(self, sightings: list[Sighting]) -> list[Sighting]:
         """Say what stands out now on machines with an alert: of the others nobody asks."""

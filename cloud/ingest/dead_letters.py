@@ -64,6 +64,15 @@ class DeadLetter(msgspec.Struct, frozen=True):
     replayed_ns: int | None = None
 
 
+class ReasonCount(msgspec.Struct, frozen=True):
+    """How many letters of a gateway (None: nobody knows) have one reason; `waiting` are not replayed."""
+
+    gateway: str | None
+    reason: str
+    letters: int
+    waiting: int
+
+
 class Kept(msgspec.Struct, frozen=True):
     """How many letters are kept, how many of them are replayed, and the bytes of their payloads."""
 
@@ -157,6 +166,15 @@ class DeadLetters:
         )
         with begin_read(self._engine) as connection:
             return Kept(*connection.execute(select(*sums).where(_is_of(gateway))).one())
+
+    def count_reasons(self, count_max: int = 20) -> list[ReasonCount]:
+        """Return the commonest reasons, gateway by gateway; raise `RecordsUnavailable`."""
+        table = dead_letter_table.c
+        letters, replayed = func.count(), func.count(table.replayed_ns)
+        query = select(table.gateway, table.reason, letters, letters - replayed)
+        query = query.group_by(table.gateway, table.reason).order_by(letters.desc()).limit(count_max)
+        with begin_read(self._engine) as connection:
+            return [ReasonCount(*row) for row in connection.execute(query)]
 
     def get(self, letter_id: int) -> DeadLetter:
         """Return one letter with its payload; raise `DeadLetterUnknown` or `RecordsUnavailable`."""

@@ -3,12 +3,23 @@
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
+import msgspec
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Engine, and_, case, func, select
 
-from cloud.ingest.day_counts import DAY_NS, DAYS_KEPT_MAX, DayRow, forget_days, list_days, note_check
+from cloud.ingest.day_counts import (
+    DAY_NS,
+    DAYS_KEPT_MAX,
+    DayRow,
+    day_table,
+    forget_days,
+    list_days,
+    note_check,
+)
 from cloud.stores import StoreReader
+from cloud.transactions import begin_read
 from models.telemetry import MachinePath
 
 log = structlog.get_logger()
@@ -19,6 +30,32 @@ PART_NS = 3_600_000_000_000
 LINES_MAX = 20
 
 Stopped = Callable[[], bool]
+
+
+class ShortDay(msgspec.Struct, frozen=True):
+    """A machine's day (UTC) of which the store has fewer values than it said it had."""
+
+    machine: str
+    day: str
+    stored: int
+    found: int
+    missing: int
+
+
+class ReadBackAccount(msgspec.Struct, frozen=True):
+    """What the store said when it was asked last: `found` values of at least `stored` in `days_asked`.
+
+    `days_changed` machine-days were not asked since values came. `short` are the worst of `days_short`.
+    """
+
+    days_asked: int
+    days_changed: int
+    stored: int
+    found: int
+    days_short: int
+    missing: int
+    asked_ns: int
+    short: list[ShortDay]
 
 
 def read_back(
@@ -56,6 +93,36 @@ def count_stored(reader: StoreReader, row: DayRow) -> int:
         table = reader.read("telemetry", machine, begin, begin + PART_NS)
         total += sum(int((column == column).sum()) for column in table.values.values())  # noqa: PLR0124  # only NaN differs from itself
     return total
+
+
+def account_days(engine: Engine) -> ReadBackAccount:
+    """Return what all read-backs so far add up to; raise `RecordsUnavailable`."""
+    table = day_table.c
+    asked = and_(table.found.is_not(None), table.checked_ns >= table.changed_ns)
+    lacks = and_(asked, table.found < table.certain)
+
+    def add(condition: Any, what: Any = 1) -> Any:
+        return func.coalesce(func.sum(case((condition, what), else_=0)), 0)
+
+    sums = select(
+        func.count(),
+        add(asked),
+        add(asked, table.certain),
+        add(asked, table.found),
+        add(lacks),
+        add(lacks, table.certain - table.found),
+        func.coalesce(func.max(table.checked_ns), 0),
+    )
+    worst = select(day_table).where(lacks).order_by((table.certain - table.found).desc()).limit(LINES_MAX)
+    with begin_read(engine) as connection:
+        days, asked_days, stored, there, short_days, missing, asked_ns = map(
+            int, connection.execute(sums).one()
+        )
+        short = [
+            ShortDay(row.machine, say_day(row.day), row.certain, row.found, row.certain - row.found)
+            for row in connection.execute(worst)
+        ]
+    return ReadBackAccount(asked_days, days - asked_days, stored, there, short_days, missing, asked_ns, short)
 
 
 def say_mismatches(rows: Sequence[DayRow]) -> str:

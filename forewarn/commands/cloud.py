@@ -60,7 +60,7 @@ def verify(
     from cloud.ingest.day_counts import list_days
     from cloud.ingest.gaps import account_gaps, list_gaps
     from cloud.ingest.ledger import list_accounts
-    from cloud.ingest.read_back import describe
+    from cloud.ingest.read_back import account_days, describe
 
     settings = _load(config)
     engine = settings.records.build()
@@ -72,7 +72,8 @@ def verify(
         verification.verify(one, gaps.get((one.gateway, one.epoch))) for one in list_accounts(engine, gateway)
     ]
     if as_json:
-        typer.echo(msgspec.json.encode(accounts).decode())
+        proof = {"gateways": accounts, "read_back": account_days(engine)}
+        typer.echo(msgspec.json.encode(proof).decode())
     else:
         for line in describe(days):
             typer.echo(line)

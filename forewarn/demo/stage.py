@@ -106,8 +106,7 @@ class Stage:
             "verify", "cloud", "verify", "--json", "--config", str(self.folder / "cloud.yaml")
         )
         verify.start()
-        accounts = json.loads(verify.read_output(START_S_MAX))
-        return sum_accounts(accounts)
+        return sum_accounts(json.loads(verify.read_output(START_S_MAX))["gateways"])
 
     def close(self) -> None:
         """End every program, whatever state it is in."""

@@ -172,7 +172,7 @@ def verify(folder: Path) -> Mapping[str, int]:
         text=True,
         check=True,
     )
-    (account,) = json.loads(answer.stdout)
+    (account,) = json.loads(answer.stdout)["gateways"]
     found: Mapping[str, int] = account
     return found
 

@@ -169,7 +169,7 @@ def test_markup_in_a_tags_name_runs_nowhere(plant: PlantRig, watched: Any) -> No
     watched.check(plant.url)
 
 
-@pytest.mark.parametrize("path", ["/", f"/machines/{PUMP}", "/alerts", "/gateways"])
+@pytest.mark.parametrize("path", ["/", f"/machines/{PUMP}", "/alerts", "/gateways", "/ledger"])
 def test_pages_fit_a_hand(plant: PlantRig, phone: Any, path: str) -> None:
     """Nothing is wider than the screen, and what is to be touched is large enough."""
     page = phone.page

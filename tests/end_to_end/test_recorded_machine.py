@@ -89,7 +89,7 @@ def assert_nothing_is_missing(folder: Path, values: int) -> None:
     """The ledger agrees: all that was produced is stored."""
     told = run_command(folder, "cloud", "verify", "--json", "--config", "cloud.yaml")
     assert told.returncode == 0, told.stdout + told.stderr
-    account = json.loads(told.stdout)[0]
+    account = json.loads(told.stdout)["gateways"][0]
     told_values = [account[f"values_{word}"] for word in ("produced", "stored", "missing")]
     assert told_values == [values, values, 0]
 

@@ -16,6 +16,7 @@ from cloud.alerts.settings import AlertSettings
 from cloud.console.accounts import GatewayAccounts
 from cloud.console.app import make_app
 from cloud.console.gaps import GapRecords
+from cloud.console.ledger import LedgerBook
 from cloud.console.server import ConsoleServer
 from cloud.console.shapes import PartHealth
 from cloud.console.view import PlantView
@@ -91,6 +92,7 @@ class PlantRig:
             cards=CARDS,
             gateways=GatewayAccounts(self.engine),
             gaps=GapRecords(self.engine),
+            ledgers=LedgerBook(self.engine),
             parts=self,
         )
         self._stop: asyncio.Event | None = None

@@ -102,7 +102,7 @@ def test_a_killed_service_loses_nothing_and_verify_proves_it(
     proof = service.call("verify")
     assert proof.returncode == 0, proof.stdout
     assert proof.stdout.rstrip().endswith("nothing is missing")
-    (account,) = json.loads(service.call("verify", "--json").stdout)
+    (account,) = json.loads(service.call("verify", "--json").stdout)["gateways"]
     assert (account["values_produced"], account["values_stored"], account["values_missing"]) == (200, 200, 0)
     reader = EmbeddedStoreSettings(kind="embedded", path=service.folder / "store.sqlite").build_reader()
     table = reader.read("telemetry", PUMP, START_NS, START_NS + 10**12)

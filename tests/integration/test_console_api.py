@@ -201,7 +201,8 @@ def test_health_is_503_when_the_ingester_or_the_store_is_down(
     monkeypatch.setattr(rig.reader, "list_machines", fail)
     assert get(rig, "/healthz").json() == {
         "ok": False,
-        "parts": [{"part": "store", "ok": False, "state": "the disk is gone"}],
+        "degraded": False,
+        "parts": [{"part": "store", "ok": False, "state": "the disk is gone", "degraded": False}],
     }
     wait_for(lambda: "the disk is gone" in get(rig, "/api/v1/overview").json()["trouble"])
 

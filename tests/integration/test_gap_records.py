@@ -71,7 +71,7 @@ def test_gaps_are_receipted_kept_once_and_proven(
     shown = subprocess.run(
         [*command, "--config", str(config), "--json"], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    (account,) = msgspec.json.decode(shown.stdout)
+    (account,) = msgspec.json.decode(shown.stdout)["gateways"]
     assert account["gaps"]["total"] == {
         "count": 2,
         "seconds": 10.0,

@@ -37,7 +37,7 @@ def read_tags(service: CloudService) -> dict[str, int]:
 
 def read_account(service: CloudService) -> tuple[int, int, int]:
     """Return the values of pi-01 that are stored, dead-lettered and missing."""
-    (account,) = json.loads(service.call("verify", "--gateway", "pi-01", "--json").stdout)
+    (account,) = json.loads(service.call("verify", "--gateway", "pi-01", "--json").stdout)["gateways"]
     return account["values_stored"], account["values_dead_lettered"], account["values_missing"]
 
 
@@ -61,10 +61,10 @@ def test_a_gateway_beyond_its_budget_loses_nothing_and_harms_nobody(
     assert "gateway pi-01 has made its 2 new series" in listed
     assert "11 dead letters" in listed
     wait_until(
-        lambda: json.loads(service.call("verify", "--gateway", "pi-01", "--json").stdout)[0]["reported"],
+        lambda: '"reported":true' in service.call("verify", "--gateway", "pi-01", "--json").stdout,
         "the status is there",
     )
-    (account,) = json.loads(service.call("verify", "--gateway", "pi-01", "--json").stdout)
+    (account,) = json.loads(service.call("verify", "--gateway", "pi-01", "--json").stdout)["gateways"]
     assert (account["values_stored"], account["values_dead_lettered"], account["values_missing"]) == (
         12,
         21,
@@ -72,7 +72,7 @@ def test_a_gateway_beyond_its_budget_loses_nothing_and_harms_nobody(
     )
     replayed = service.call("dead-letters", "replay", "--gateway", "pi-01")
     assert replayed.stdout.endswith("11 of 11 are stored\n")
-    (account,) = json.loads(service.call("verify", "--gateway", "pi-01", "--json").stdout)
+    (account,) = json.loads(service.call("verify", "--gateway", "pi-01", "--json").stdout)["gateways"]
     assert (account["values_stored"], account["values_dead_lettered"], account["values_missing"]) == (
         33,
         0,

@@ -1,5 +1,6 @@
 """The read-back: what the store lacks of what we said it had is found, alarmed and shown."""
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 
 from cloud.ingest import upkeep
 from cloud.ingest.day_counts import DAY_NS, DayCounter, list_days, record_days
-from cloud.ingest.read_back import describe, read_back, say_mismatches
+from cloud.ingest.read_back import describe, read_back, say_day, say_mismatches
 from cloud.ingest.upkeep import Upkeep
 from cloud.metrics import CloudMetrics
 from cloud.records import open_records
@@ -169,4 +170,17 @@ def test_verify_asks_now_and_fails_when_values_are_missing(
     assert code == 1
     assert f"read back: {PUMP} on " in words
     assert "1 values in the store, 200 were stored: 199 MISSING" in words
-    assert verify()[0] == 1
+    code, words = verify("--json")
+    assert code == 1
+    found = json.loads(words)["read_back"]
+    assert found.pop("asked_ns") > TODAY * DAY_NS
+    day = {"machine": str(PUMP), "day": say_day(TODAY), "stored": 200, "found": 1, "missing": 199}
+    assert found == {
+        "days_asked": 1,
+        "days_changed": 0,
+        "stored": 200,
+        "found": 1,
+        "days_short": 1,
+        "missing": 199,
+        "short": [day],
+    }
