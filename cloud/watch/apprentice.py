@@ -1,6 +1,6 @@
 """A program of its own that looks at what machines said and trains those with enough of it.
 
-It takes one `Errands` as JSON on standard input and answers with one `Lesson` as JSON per line. Training
+It takes one `Errands` as JSON on standard input and answers with one `Answer` as JSON per line. Training
 needs scikit-learn and days of values in memory, which the service gets back when this program ends.
 """
 
@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from cloud.stores import StoreReader, StoreUnavailable
 from cloud.stores.shelf import StoreSettings
 from cloud.watch.lessons import Lesson, assess, mark_holes, span_ns
+from cloud.watch.refit import Event, Refit, challenge
 from cloud.watch.training import train_machine
 from cloud.watch.watching import WatchSettings
 from models.anomaly.detectors import TrainingRejected
@@ -33,6 +34,15 @@ class Errand(msgspec.Struct, frozen=True):
     since_ns: int
     newest_ns: int
     gaps: list[Gap] = []
+    events: list[Event] | None = None
+    """For a machine with a model: the alerts that a challenger is measured by. None: it has no model."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What became of an errand: `refit` where there was a challenger."""
+
+    lesson: Lesson
+    refit: Refit | None = None
 
 
 class Errands(msgspec.Struct, frozen=True):
@@ -50,7 +60,7 @@ def find_begin(errand: Errand, settings: WatchSettings) -> int:
     return max(errand.since_ns, errand.newest_ns - span)
 
 
-def teach(reader: StoreReader, bundles: Path, errand: Errand, settings: WatchSettings) -> Lesson:
+def teach(reader: StoreReader, bundles: Path, errand: Errand, settings: WatchSettings) -> Answer:
     """Return how far a machine's learning has come, after training it where it is far enough."""
     machine = MachinePath.parse(errand.machine)
     wanted_s = settings.learning.good_hours * 3_600
@@ -60,16 +70,19 @@ def teach(reader: StoreReader, bundles: Path, errand: Errand, settings: WatchSet
         errand.machine, mark_holes(table, errand.gaps, step_ns(settings.grid_s)), settings.grid_s, wanted_s
     )
     if not lesson.is_enough:
-        return lesson
+        return Answer(lesson)
+    if errand.events is not None:
+        marked = mark_holes(table, errand.gaps, step_ns(settings.grid_s))
+        return Answer(lesson, challenge(reader, bundles, machine, marked, errand.events, settings))
     try:
         train_machine(reader, bundles, machine, span, settings, errand.gaps)
     except TrainingRejected as error:
-        return msgspec.structs.replace(lesson, trouble=str(error))
-    return lesson
+        return Answer(msgspec.structs.replace(lesson, trouble=str(error)))
+    return Answer(lesson)
 
 
-def teach_all(errands: Errands) -> Iterator[Lesson]:
-    """Yield the lesson of each machine; one that fails does not stop the others."""
+def teach_all(errands: Errands) -> Iterator[Answer]:
+    """Yield the answer of each machine; one that fails does not stop the others."""
     settings = WatchSettings.model_validate(errands.watch)
     store: StoreSettings = TypeAdapter(StoreSettings).validate_python(errands.store)
     reader = store.build_reader()
@@ -81,7 +94,7 @@ def teach_all(errands: Errands) -> Iterator[Lesson]:
             except StoreUnavailable:
                 raise
             except ForewarnError as error:
-                yield Lesson(errand.machine, 0.0, wanted_s, trouble=str(error))
+                yield Answer(Lesson(errand.machine, 0.0, wanted_s, trouble=str(error)))
     finally:
         reader.close()
 
@@ -89,8 +102,8 @@ def teach_all(errands: Errands) -> Iterator[Lesson]:
 def main() -> int:
     """Answer what is asked on standard input."""
     try:
-        for lesson in teach_all(msgspec.json.decode(sys.stdin.buffer.read(), type=Errands)):
-            sys.stdout.buffer.write(msgspec.json.encode(lesson) + b"\n")
+        for answer in teach_all(msgspec.json.decode(sys.stdin.buffer.read(), type=Errands)):
+            sys.stdout.buffer.write(msgspec.json.encode(answer) + b"\n")
             sys.stdout.buffer.flush()
     except StoreUnavailable as error:
         sys.stderr.write(f"{error}\n")

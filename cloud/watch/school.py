@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import structlog
@@ -16,12 +17,14 @@ from cloud.ingest.gaps import list_gaps
 from cloud.stores import StoredMachine, StoreReader, StoreUnavailable
 from cloud.stores.shelf import StoreSettings
 from cloud.transactions import RecordsUnavailable
-from cloud.watch.apprentice import Errand, Errands
+from cloud.watch.apprentice import Answer, Errand, Errands
 from cloud.watch.learning_book import LearningBook
 from cloud.watch.lessons import Lesson
-from cloud.watch.versions import FreshStarts
+from cloud.watch.refit_book import KeptRefit, RefitBook
+from cloud.watch.versions import FreshStarts, read_card
 from cloud.watch.watching import WatchSettings
 from models.anomaly.bundle import BundleDamaged, BundleMissing, find_current
+from models.anomaly.grid import NS_PER_S
 from models.errors import ForewarnError
 
 FIRST_LOOK_S = 10.0
@@ -29,6 +32,8 @@ LESSON_S_MAX = 3_600.0
 POLL_S = 0.5
 ERRANDS_MAX = 200
 GAPS_MAX = 2_000
+
+Wish = Literal["first", "refit"]
 
 log = structlog.get_logger()
 
@@ -55,6 +60,7 @@ class School:
         self._settings = settings
         self._clock_ns = clock_ns
         self._book = LearningBook(engine)
+        self._refits = RefitBook(engine)
         self._turn = 0
         self._failing = False
 
@@ -80,45 +86,60 @@ class School:
             reader.close()
         if not errands:
             return []
-        lessons = self._ask_child(errands, stop)
+        answers = self._ask_child(errands, stop)
+        lessons = [answer.lesson for answer in answers]
         self._book.put(lessons, self._clock_ns())
+        refits = {answer.lesson.machine: answer.refit for answer in answers if answer.refit is not None}
+        self._refits.put(refits, self._clock_ns())
+        for machine, refit in refits.items():
+            log.info(
+                "machine_refitted" if refit.is_promoted else "challenger_lost",
+                machine=machine,
+                why=refit.words,
+            )
         for lesson in lessons:
-            if lesson.is_enough and not lesson.trouble:
+            if lesson.is_enough and not lesson.trouble and lesson.machine not in refits:
                 log.info("machine_learned", machine=lesson.machine, values=lesson.describe())
         return lessons
 
     def _find_errands(self, reader: StoreReader) -> list[Errand]:
-        ignorant = [known for known in reader.list_machines() if self._is_ignorant(known)]
+        kept, fresh = self._refits.list(), FreshStarts(self._engine).list()
+        due = [
+            (known, wish)
+            for known in reader.list_machines()
+            if (wish := self._find_wish(known, kept.get(str(known.machine)))) is not None
+        ]
         # Turn by turn, so that of very many none is left out for ever.
-        first = self._turn % len(ignorant) if ignorant else 0
-        self._turn = first + ERRANDS_MAX if len(ignorant) > ERRANDS_MAX else 0
-        chosen = [*ignorant[first:], *ignorant[:first]][:ERRANDS_MAX]
-        fresh = FreshStarts(self._engine).list()
+        first = self._turn % len(due) if due else 0
+        self._turn = first + ERRANDS_MAX if len(due) > ERRANDS_MAX else 0
+        chosen = [*due[first:], *due[:first]][:ERRANDS_MAX]
         return [
-            Errand(
-                str(known.machine),
-                max(known.first_ns, fresh.get(str(known.machine), 0)),
-                min(known.last_ns, self._clock_ns()),
-                [
-                    one.gap
-                    for one in list_gaps(
-                        self._engine, machine=known.machine, from_ns=known.first_ns, count_max=GAPS_MAX
-                    )
-                ],
-            )
-            for known in chosen
+            self._make_errand(known, wish, max(known.first_ns, fresh.get(str(known.machine), 0)))
+            for known, wish in chosen
         ]
 
-    def _is_ignorant(self, known: StoredMachine) -> bool:
-        try:
-            find_current(self._bundles, known.machine)
-        except BundleMissing:
-            return True
-        except BundleDamaged:
-            return False  # a person is told so; a new model must not hide it
-        return False
+    def _make_errand(self, known: StoredMachine, wish: Wish, since_ns: int) -> Errand:
+        found = list_gaps(self._engine, machine=known.machine, from_ns=since_ns, count_max=GAPS_MAX)
+        events = self._refits.list_events(known.machine, since_ns) if wish == "refit" else None
+        newest_ns = min(known.last_ns, self._clock_ns())
+        return Errand(str(known.machine), since_ns, newest_ns, [one.gap for one in found], events)
 
-    def _ask_child(self, errands: list[Errand], stop: threading.Event) -> list[Lesson]:
+    def _find_wish(self, known: StoredMachine, kept: KeptRefit | None) -> Wish | None:
+        """Return what a machine needs: a first model, a newer one, or nothing now."""
+        try:
+            current = find_current(self._bundles, known.machine)
+        except BundleMissing:
+            return "first"
+        except BundleDamaged:
+            return None  # a person is told so; a new model must not hide it
+        if self._settings.learning.refit == "never":
+            return None
+        card = read_card(current)
+        last_ns = max(card.trained_ns if card else 0, kept.at_ns if kept else 0)
+        old = self._clock_ns() - last_ns >= self._settings.learning.refit_days * 86_400 * NS_PER_S
+        return "refit" if card is not None and old else None
+
+    def _ask_child(self, errands: list[Errand], stop: threading.Event) -> list[Answer]:
         question = msgspec.json.encode(
             Errands(
                 self._store.model_dump(mode="json"),
@@ -137,7 +158,7 @@ class School:
         return read_lessons(child, question, stop)
 
 
-def read_lessons(child: "subprocess.Popen[bytes]", question: bytes, stop: threading.Event) -> list[Lesson]:
+def read_lessons(child: "subprocess.Popen[bytes]", question: bytes, stop: threading.Event) -> list[Answer]:
     """Return the child's answers; it is ended by `stop` or after an hour. Raises `LessonsFailed`."""
     deadline_s = time.monotonic() + LESSON_S_MAX
     asked: bytes | None = question
@@ -153,10 +174,10 @@ def read_lessons(child: "subprocess.Popen[bytes]", question: bytes, stop: thread
                 if stop.is_set():
                     return []
                 raise LessonsFailed("learning took more than an hour and was ended: fewer hours?") from None
-    lessons = [msgspec.json.decode(line, type=Lesson) for line in out.splitlines()]
-    if child.returncode != 0 and not lessons:
+    answers = [msgspec.json.decode(line, type=Answer) for line in out.splitlines()]
+    if child.returncode != 0 and not answers:
         words = errors.decode("utf-8", "replace").strip().splitlines()
         raise LessonsFailed(
             f"the child that learns ended with {child.returncode}: {(words or ['no word'])[-1]}"
         )
-    return lessons
+    return answers

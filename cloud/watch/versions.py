@@ -63,6 +63,11 @@ def _read_version(folder: Path, is_current: bool) -> Version:
     return Version(folder.name, folder, is_current, card)
 
 
+def read_card(folder: Path) -> Card | None:
+    """Return the card of a bundle without its arrays, None where it cannot be read."""
+    return _read_version(folder, is_current=True).card
+
+
 def promote(root: Path, machine: MachinePath, name: str) -> Version:
     """Put the version `name` in charge, verified before; raise `VersionRefused`."""
     versions = list_versions(root, machine)
