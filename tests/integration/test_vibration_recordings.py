@@ -62,7 +62,7 @@ def count_floors(found: Features, line: str) -> float:
     ("pattern", "line"), [("OuterRaceFault*.csv", "bpfo"), ("InnerRaceFault*.csv", "bpfi")]
 )
 def test_every_damaged_ring_shows_its_own_line(folder: Path, pattern: str, line: str) -> None:
-    """In each waveform, at every load, the damaged ring's line is the largest; mostly four floors and more."""
+    """In each waveform, at every load, the damaged ring's line is the largest; mostly four floors high."""
     waveforms = list(list_features(folder, pattern, NumpyRecording, 100))
     largest = [find_largest(found) for found in waveforms]
     floors = sorted(count_floors(found, line) for found in waveforms)

@@ -1,6 +1,8 @@
 """The desk: features off the event loop, in order, bounded, and never older or truer than their waveform."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from array import array
 from collections.abc import Iterator
@@ -229,6 +231,22 @@ def test_numpy_is_taken_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_opener() is PythonRecording
     choose_opener.cache_clear()
     monkeypatch.delenv("FOREWARN_VIBRATION")
-    monkeypatch.setitem(__import__("sys").modules, "edge.vibration.with_numpy", None)  # what is not installed
+    monkeypatch.setitem(sys.modules, "edge.vibration.with_numpy", None)  # what is not installed
     assert choose_opener() is PythonRecording
     choose_opener.cache_clear()
+
+
+def test_without_waveforms_nothing_of_numpy_is_loaded() -> None:
+    """A gateway of both kinds of machines, built and without a waveform, has no numpy in its memory."""
+    program = """
+import sys
+from edge.drivers.modbus.settings import ModbusMachineSettings
+from edge.drivers.opcua.settings import OpcuaMachineSettings
+tag = {"name": "a", "table": "input", "address": 0, "type": "int16"}
+ModbusMachineSettings.model_validate({"kind": "modbus", "path": "s/a/l/m", "host": "h", "tags": [tag]}).build()
+machine = {"kind": "opcua", "path": "s/a/l/n", "url": "opc.tcp://h:1", "allow_insecure": True}
+OpcuaMachineSettings.model_validate({**machine, "tags": [{"name": "a", "node_id": "i=1"}]}).build()
+print("numpy" in sys.modules)
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"
