@@ -243,7 +243,8 @@ import sys
 from edge.drivers.modbus.settings import ModbusMachineSettings
 from edge.drivers.opcua.settings import OpcuaMachineSettings
 tag = {"name": "a", "table": "input", "address": 0, "type": "int16"}
-ModbusMachineSettings.model_validate({"kind": "modbus", "path": "s/a/l/m", "host": "h", "tags": [tag]}).build()
+machine = {"kind": "modbus", "path": "s/a/l/m", "host": "h"}
+ModbusMachineSettings.model_validate({**machine, "tags": [tag]}).build()
 machine = {"kind": "opcua", "path": "s/a/l/n", "url": "opc.tcp://h:1", "allow_insecure": True}
 OpcuaMachineSettings.model_validate({**machine, "tags": [{"name": "a", "node_id": "i=1"}]}).build()
 print("numpy" in sys.modules)
