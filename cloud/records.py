@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy import Engine, MetaData, create_engine, event
 
+from cloud.schema import bring_up_to_date
+
 BUSY_TIMEOUT_MS = 10_000
 
 metadata = MetaData()
@@ -19,18 +21,20 @@ TABLE_MODULES = (
     "cloud.ingest.gaps",
     "cloud.ingest.ledger",
     "cloud.notifiers.outbox",
+    "cloud.watch.drift_book",
     "cloud.watch.fleet",
     "cloud.watch.history",
     "cloud.watch.learning_book",
     "cloud.watch.machine_states",
     "cloud.watch.progress",
+    "cloud.watch.refit_book",
     "cloud.watch.versions",
 )
 """Who owns tables: all of them are there from the first start on, whichever part opens the records."""
 
 
 def open_records(url: str) -> Engine:
-    """Return an engine for `url`, with all tables there.
+    """Return an engine for `url`, with all tables there and up to date; raise `RecordsTooNew`.
 
     SQLite gets WAL (readers beside the writer), synchronous=FULL (a receipt must survive a power cut) and
     patience with another writer.
@@ -42,7 +46,7 @@ def open_records(url: str) -> Engine:
     engine = create_engine(url)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
-    metadata.create_all(engine)
+    bring_up_to_date(engine, metadata)
     return engine
 
 

@@ -42,6 +42,7 @@ dead_letter_table = Table(
     Column("topic", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Column("excerpt", Integer, nullable=False),
     Index("dead_letter_size", "payload_bytes"),
     sqlite_autoincrement=True,
 )
@@ -52,7 +53,10 @@ class DeadLetterUnknown(ForewarnError):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A message nobody could store. `times` counts how often the very same message came."""
+    """A message nobody could store. `times` counts how often the very same message came.
+
+    `excerpt`: it is a part of a batch whose rest is stored.
+    """
 
     topic: str
     payload: bytes
@@ -62,6 +66,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     id: int = 0
     times: int = 1
     replayed_ns: int | None = None
+    excerpt: bool = False
 
 
 class ReasonCount(msgspec.Struct, frozen=True):
@@ -217,6 +222,7 @@ def _to_row(letter: DeadLetter) -> dict[str, object]:
         "topic": letter.topic,
         "reason": letter.reason,
         "payload": kept,
+        "excerpt": int(letter.excerpt),
     }
 
 

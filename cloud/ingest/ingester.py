@@ -241,4 +241,5 @@ def make_verdicts(
 def make_letter(poison: Poison, received_ns: int) -> DeadLetter:
     """Return the dead letter that keeps `poison`."""
     message = poison.delivery.message
-    return DeadLetter(message.topic, message.payload, poison.reason, received_ns, poison.gateway)
+    whose, cut = poison.gateway, poison.excerpt
+    return DeadLetter(message.topic, message.payload, poison.reason, received_ns, whose, excerpt=cut)

@@ -96,7 +96,9 @@ class EpochChange(msgspec.Struct):
     dead_parts: dict[int, int] = {}
     """By sequence of a batch in `stored`: how many values of it went to the dead letters instead."""
     replayed: list[tuple[int, int]] = []
-    """Dead letters that are stored now."""
+    """Excerpts among the dead letters that are stored now: the rest of their batches was before."""
+    replayed_whole: list[tuple[int, int]] = []
+    """Batches that were dead letters as a whole and are stored now; one may have come again meanwhile."""
     duplicates: int = 0
     status: Status | None = None
 
@@ -185,15 +187,17 @@ def apply_change(account: EpochAccount, change: EpochChange) -> None:
         elif _may_record(account.stored, sequence):
             account.stored.add(sequence)
             account.values_stored += values
-            account.values_dead_lettered += change.dead_parts.get(sequence, 0)
-            if sequence in account.dead_lettered:  # it came again, and was good now
+            if sequence in account.dead_lettered:  # whole, and it came again: so much of it is good now
                 account.values_dead_lettered = max(0, account.values_dead_lettered - values)
+            else:
+                account.values_dead_lettered += change.dead_parts.get(sequence, 0)
     for sequence, values in change.dead_lettered:
         if sequence not in account.dead_lettered and _may_record(account.dead_lettered, sequence):
             account.dead_lettered.add(sequence)
             account.values_dead_lettered += values
-    _apply_replays(account, change.replayed)
-    if (change.stored or change.replayed) and len(account.dead_lettered):
+    whole = [one for one in change.replayed_whole if one[0] not in account.stored]
+    _apply_replays(account, change.replayed + whole)
+    if (change.stored or change.replayed or whole) and len(account.dead_lettered):
         account.dead_lettered = account.dead_lettered.minus(account.stored)
     if change.status is not None and change.status.timestamp >= account.status_ns:
         _apply_status(account, change.status)

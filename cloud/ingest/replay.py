@@ -48,7 +48,10 @@ class Replayer:
         with self._ledger.begin() as connection:
             record_gaps(connection, stowed.stored)
             if letter.replayed_ns is None:  # once is enough: the store knows a repeat, the ledger does not
-                change = EpochChange(replayed=[(judged.sequence, judged.values)])
+                counted = [(judged.sequence, judged.values)]
+                change = (
+                    EpochChange(replayed=counted) if letter.excerpt else EpochChange(replayed_whole=counted)
+                )
                 self._ledger.record(connection, {judged.key: change})
                 record_days(connection, DayCounter().count(stowed.blocks), time.time_ns(), repeats=True)
             self._dead_letters.mark_replayed(connection, letter.id, time.time_ns())

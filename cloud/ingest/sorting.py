@@ -41,7 +41,10 @@ class Duplicate(msgspec.Struct, frozen=True):
 
 
 class Poison(msgspec.Struct, frozen=True):
-    """A message that can never be stored; `key` and `sequence` when it says whose it is."""
+    """A message that can never be stored; `key` and `sequence` when it says whose it is.
+
+    `excerpt`: it is a part of a batch whose rest is stored.
+    """
 
     delivery: Delivery
     reason: str
@@ -49,6 +52,7 @@ class Poison(msgspec.Struct, frozen=True):
     key: Key | None = None
     sequence: int = 0
     values: int = 0
+    excerpt: bool = False
 
 
 class Sorted(msgspec.Struct, frozen=True):

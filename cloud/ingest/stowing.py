@@ -103,9 +103,8 @@ def deliver_excerpt(excerpt: Excerpt) -> Poison:
     """Return the excerpt as the poison that its dead letter is made of."""
     delivery = excerpt.source.delivery
     message = msgspec.structs.replace(delivery.message, payload=excerpt.payload)
-    return Poison(
-        Delivery(message, delivery.connection, delivery.arrived_s), excerpt.reason, excerpt.source.key[0]
-    )
+    cut = Delivery(message, delivery.connection, delivery.arrived_s)
+    return Poison(cut, excerpt.reason, excerpt.source.key[0], excerpt=True)
 
 
 def _make_single_shares(sources: Iterable[Accepted]) -> list[Share]:

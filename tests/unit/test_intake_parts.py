@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cloud.ingest.dead_letters import DeadLetter, DeadLetters
 from cloud.ingest.inbox import Delivery, Inbox
-from cloud.ingest.ledger import Ledger, list_accounts
+from cloud.ingest.ledger import EpochChange, Ledger, list_accounts
 from cloud.ingest.replay import Replayer
 from cloud.ingest.shares import merge_frames
 from cloud.records import open_records
@@ -176,3 +176,20 @@ def test_a_letter_that_has_become_good_is_stored_by_replay(tmp_path: Path) -> No
     assert box.list_ids(unreplayed=True) == []
     (account,) = list_accounts(engine)
     assert list(account.stored) == [(4, 4)]
+
+
+def test_a_replayed_letter_whose_batch_came_again_counts_once(tmp_path: Path) -> None:
+    """The receipt of the dead letter was lost, the gateway sent again, the store took it; then a replay."""
+    payload = encode_batch(Batch("pi-01", "9f2c", 4, [Frame([START_NS], {"current": [12.5]})]))
+    topic = Topics().batch("pi-01", PUMP)
+    box, _ = put(tmp_path, DeadLetter(topic, payload, "the store rejected it", 1, "pi-01"))
+    engine, key = open_records(f"sqlite:///{tmp_path}/records.sqlite"), ("pi-01", "9f2c")
+    ledger = Ledger(engine)
+    for change in (EpochChange(dead_lettered=[(4, 1)]), EpochChange(stored=[(4, 1)])):
+        with ledger.begin() as connection:
+            ledger.record(connection, {key: change})
+    (letter_id,) = box.list_ids(unreplayed=True)
+    assert Replayer(Topics(), MemoryStore(), Ledger(engine), box).replay(letter_id).stored
+    (account,) = list_accounts(engine)
+    assert (account.values_stored, account.values_dead_lettered, list(account.stored)) == (1, 0, [(4, 4)])
+    assert box.list_ids(unreplayed=True) == []

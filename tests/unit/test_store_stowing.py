@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -154,9 +155,22 @@ def test_a_replayed_batch_is_stored_afterwards() -> None:
     """A batch that was dead-lettered whole is in the stored ranges and no longer in the others."""
     account = EpochAccount(*KEY)
     apply_change(account, EpochChange(stored=[(1, 5)], dead_lettered=[(2, 4)]))
-    apply_change(account, EpochChange(replayed=[(2, 4)]))
+    apply_change(account, EpochChange(replayed_whole=[(2, 4)]))
     assert (account.values_stored, account.values_dead_lettered) == (9, 0)
     assert (list(account.stored), list(account.dead_lettered)) == ([(1, 2)], [])
+
+
+@pytest.mark.parametrize("refused", [0, 3])
+def test_a_batch_that_came_again_meanwhile_counts_once_when_its_letter_is_replayed(refused: int) -> None:
+    """Dead-lettered whole, then stored by a resend (perhaps but for some values), then replayed: once."""
+    account = EpochAccount(*KEY)
+    apply_change(account, EpochChange(dead_lettered=[(1, 10)]))
+    apply_change(account, EpochChange(stored=[(1, 10 - refused)], dead_parts={1: refused}))
+    assert (account.values_stored, account.values_dead_lettered) == (10 - refused, refused)
+    apply_change(account, EpochChange(replayed_whole=[(1, 10)]))
+    assert (account.values_stored, account.values_dead_lettered) == (10 - refused, refused)
+    apply_change(account, EpochChange(replayed=[(1, refused)]))
+    assert (account.values_stored, account.values_dead_lettered, list(account.stored)) == (10, 0, [(1, 1)])
 
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(1, 4))
