@@ -1,5 +1,7 @@
 """The cloud's own health as Prometheus metrics."""
 
+from collections.abc import Mapping, Sequence
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
@@ -43,6 +45,14 @@ class CloudMetrics:
         connected.set_function(lambda: not self.broker_trouble)
         available = self._gauge("store_available", "1 while the store takes writes")
         available.set_function(lambda: not self.store_trouble)
+        self._drift_psi = self._gauge(
+            "tag_drift_psi",
+            "How far a tag has moved from what was learned",
+            ["machine", "tag"],
+        )
+        self._above_half = self._gauge(
+            "scores_above_half_limit_share", "Share of judged rows above half the limit", ["machine"]
+        )
         self.inbox_batches = self._gauge("inbox_batches", "Batches waiting to be written")
         self.settle_s = Histogram(
             "forewarn_batch_settle_seconds",
@@ -54,8 +64,15 @@ class CloudMetrics:
     def _count(self, name: str, words: str) -> Counter:
         return Counter(f"forewarn_{name}", words, registry=self._registry)
 
-    def _gauge(self, name: str, words: str) -> Gauge:
-        return Gauge(f"forewarn_{name}", words, registry=self._registry)
+    def _gauge(self, name: str, words: str, labels: Sequence[str] = ()) -> Gauge:
+        return Gauge(f"forewarn_{name}", words, labels, registry=self._registry)
+
+    def show_drift(self, machine: str, psi: Mapping[str, float], above_half: float | None) -> None:
+        """Show how far a machine is from what was learned of it."""
+        for tag, value in psi.items():
+            self._drift_psi.labels(machine, tag).set(value)
+        if above_half is not None:
+            self._above_half.labels(machine).set(above_half)
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

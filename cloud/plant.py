@@ -91,7 +91,13 @@ class Plant:
         from cloud.watch.school import School
 
         settings = self._settings
-        School(settings.store, settings.bundles, self._engine, settings.watch).run(stop)
+        School(
+            settings.store,
+            settings.bundles,
+            self._engine,
+            settings.watch,
+            show_drift=lambda machine, drift: self._metrics.show_drift(machine, drift.psi, drift.above_half),
+        ).run(stop)
 
     async def notify(self, stop: asyncio.Event) -> None:
         """Run a new post office."""

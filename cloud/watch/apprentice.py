@@ -14,10 +14,12 @@ from pydantic import TypeAdapter
 
 from cloud.stores import StoreReader, StoreUnavailable
 from cloud.stores.shelf import StoreSettings
+from cloud.watch.drift import Drift, measure_drift
 from cloud.watch.lessons import Lesson, assess, mark_holes, span_ns
 from cloud.watch.refit import Event, Refit, challenge
 from cloud.watch.training import train_machine
 from cloud.watch.watching import WatchSettings
+from models.anomaly.bundle import Card
 from models.anomaly.detectors import TrainingRejected
 from models.anomaly.grid import step_ns
 from models.errors import ForewarnError
@@ -37,12 +39,16 @@ class Errand(msgspec.Struct, frozen=True):
     events: list[Event] | None = None
     """For a machine with a model: the alerts that a challenger is measured by. None: it has no model."""
 
+    card: Card | None = None
+    """For a machine with a model: only its drift from what this card learned is wanted."""
+
 
 class Answer(msgspec.Struct, frozen=True):
-    """What became of an errand: `refit` where there was a challenger."""
+    """What became of an errand: `refit` where there was a challenger, `drift` where that was asked for."""
 
     lesson: Lesson
     refit: Refit | None = None
+    drift: Drift | None = None
 
 
 class Errands(msgspec.Struct, frozen=True):
@@ -57,6 +63,8 @@ class Errands(msgspec.Struct, frozen=True):
 def find_begin(errand: Errand, settings: WatchSettings) -> int:
     """Return from when on the values of a machine are looked at."""
     span = span_ns(settings.learning.good_hours * 3_600) * LOOK_FACTOR
+    if errand.card is not None:
+        span = span_ns(settings.learning.drift_hours * 3_600)
     return max(errand.since_ns, errand.newest_ns - span)
 
 
@@ -69,6 +77,8 @@ def teach(reader: StoreReader, bundles: Path, errand: Errand, settings: WatchSet
     lesson = assess(
         errand.machine, mark_holes(table, errand.gaps, step_ns(settings.grid_s)), settings.grid_s, wanted_s
     )
+    if errand.card is not None:
+        return Answer(lesson, drift=measure_drift(reader, errand.card, table, span))
     if not lesson.is_enough:
         return Answer(lesson)
     if errand.events is not None:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from joblib import Parallel, delayed  # type: ignore[import-untyped]  # ships no types
 from sqlalchemy import Column, Engine, String, Text, select
 from sqlalchemy import Table as SqlTable
 
@@ -76,6 +75,9 @@ class Fleet:
 
         A machine whose current bundle was made of the same values with the same settings is left as it is.
         """
+        # Whoever opens the records loads this module: the service does without joblib.
+        from joblib import Parallel, delayed  # type: ignore[import-untyped]  # ships no types
+
         known = self._list_known()
         errands = [
             _Errand(machine, self._list_gaps(machine), known.get(str(machine))) for machine in machines

@@ -18,6 +18,8 @@ from cloud.stores import StoredMachine, StoreReader, StoreUnavailable
 from cloud.stores.shelf import StoreSettings
 from cloud.transactions import RecordsUnavailable
 from cloud.watch.apprentice import Answer, Errand, Errands
+from cloud.watch.drift import Drift
+from cloud.watch.drift_book import DriftBook, KeptDrift
 from cloud.watch.learning_book import LearningBook
 from cloud.watch.lessons import Lesson
 from cloud.watch.refit_book import KeptRefit, RefitBook
@@ -33,13 +35,17 @@ POLL_S = 0.5
 ERRANDS_MAX = 200
 GAPS_MAX = 2_000
 
-Wish = Literal["first", "refit"]
+Wish = Literal["first", "refit", "drift"]
 
 log = structlog.get_logger()
 
 
 class LessonsFailed(ForewarnError):
     """The child ended without an answer: look again later. The message is its last words."""
+
+
+LATER = (StoreUnavailable, RecordsUnavailable, LessonsFailed, BundleMissing, BundleDamaged)
+"""After these the next look may find all well; a bundle may change while it is looked at."""
 
 
 class School:
@@ -52,8 +58,10 @@ class School:
         engine: Engine,
         settings: WatchSettings,
         *,
+        show_drift: Callable[[str, Drift], None] = lambda _machine, _drift: None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self._show_drift = show_drift
         self._store = store
         self._bundles = bundles
         self._engine = engine
@@ -61,21 +69,31 @@ class School:
         self._clock_ns = clock_ns
         self._book = LearningBook(engine)
         self._refits = RefitBook(engine)
+        self._drifts = DriftBook(engine)
         self._turn = 0
         self._failing = False
 
     def run(self, stop: threading.Event) -> None:
         """Look now and then until `stop`."""
+        self._show_known_drift()
         pause_s = min(FIRST_LOOK_S, self._settings.learning.check_s)
         while not stop.wait(pause_s):
             try:
                 self.look(stop)
                 self._failing = False
-            except (StoreUnavailable, RecordsUnavailable, LessonsFailed) as error:
+            except LATER as error:
                 if not self._failing:
                     self._failing = True
                     log.warning("learning_waits", reason=str(error))
             pause_s = self._settings.learning.check_s
+
+    def _show_known_drift(self) -> None:
+        try:
+            known = self._drifts.list()
+        except RecordsUnavailable:
+            return  # the first look says so
+        for machine, kept in known.items():
+            self._show_drift(machine, kept.drift)
 
     def look(self, stop: threading.Event) -> list[Lesson]:
         """Have a bounded number of machines without a model looked at; keep and return their lessons."""
@@ -91,6 +109,10 @@ class School:
         self._book.put(lessons, self._clock_ns())
         refits = {answer.lesson.machine: answer.refit for answer in answers if answer.refit is not None}
         self._refits.put(refits, self._clock_ns())
+        drifts = {answer.lesson.machine: answer.drift for answer in answers if answer.drift is not None}
+        self._drifts.put(drifts, self._clock_ns())
+        for machine, drift in drifts.items():
+            self._show_drift(machine, drift)
         for machine, refit in refits.items():
             log.info(
                 "machine_refitted" if refit.is_promoted else "challenger_lost",
@@ -98,16 +120,16 @@ class School:
                 why=refit.words,
             )
         for lesson in lessons:
-            if lesson.is_enough and not lesson.trouble and lesson.machine not in refits:
+            if lesson.is_enough and not lesson.trouble and lesson.machine not in {*refits, *drifts}:
                 log.info("machine_learned", machine=lesson.machine, values=lesson.describe())
         return lessons
 
     def _find_errands(self, reader: StoreReader) -> list[Errand]:
-        kept, fresh = self._refits.list(), FreshStarts(self._engine).list()
+        kept, drifts, fresh = self._refits.list(), self._drifts.list(), FreshStarts(self._engine).list()
         due = [
             (known, wish)
             for known in reader.list_machines()
-            if (wish := self._find_wish(known, kept.get(str(known.machine)))) is not None
+            if (wish := self._find_wish(known, kept.get(str(known.machine)), drifts.get(str(known.machine))))
         ]
         # Turn by turn, so that of very many none is left out for ever.
         first = self._turn % len(due) if due else 0
@@ -122,9 +144,12 @@ class School:
         found = list_gaps(self._engine, machine=known.machine, from_ns=since_ns, count_max=GAPS_MAX)
         events = self._refits.list_events(known.machine, since_ns) if wish == "refit" else None
         newest_ns = min(known.last_ns, self._clock_ns())
-        return Errand(str(known.machine), since_ns, newest_ns, [one.gap for one in found], events)
+        card = read_card(find_current(self._bundles, known.machine)) if wish == "drift" else None
+        return Errand(str(known.machine), since_ns, newest_ns, [one.gap for one in found], events, card)
 
-    def _find_wish(self, known: StoredMachine, kept: KeptRefit | None) -> Wish | None:
+    def _find_wish(
+        self, known: StoredMachine, kept: KeptRefit | None, drift: KeptDrift | None
+    ) -> Wish | None:
         """Return what a machine needs: a first model, a newer one, or nothing now."""
         try:
             current = find_current(self._bundles, known.machine)
@@ -132,12 +157,16 @@ class School:
             return "first"
         except BundleDamaged:
             return None  # a person is told so; a new model must not hide it
-        if self._settings.learning.refit == "never":
+        card, wishes, now_ns = read_card(current), self._settings.learning, self._clock_ns()
+        if card is None:
             return None
-        card = read_card(current)
-        last_ns = max(card.trained_ns if card else 0, kept.at_ns if kept else 0)
-        old = self._clock_ns() - last_ns >= self._settings.learning.refit_days * 86_400 * NS_PER_S
-        return "refit" if card is not None and old else None
+        last_ns = max(card.trained_ns, kept.at_ns if kept else 0)
+        if wishes.refit == "gated" and now_ns - last_ns >= wishes.refit_days * 86_400 * NS_PER_S:
+            return "refit"
+        stale = drift is None or now_ns - drift.at_ns >= wishes.drift_hours * 3_600 * NS_PER_S
+        return (
+            "drift" if stale and now_ns - card.trained_ns >= wishes.drift_hours * 3_600 * NS_PER_S else None
+        )
 
     def _ask_child(self, errands: list[Errand], stop: threading.Event) -> list[Answer]:
         question = msgspec.json.encode(

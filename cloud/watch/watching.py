@@ -14,13 +14,15 @@ class LearningSettings(Settings):
 
     `automatic`: "first" trains a machine once it has `good_hours` of good values, "never" waits for
     `forewarn cloud train`. `refit`: "gated" lets a challenger learn every `refit_days` from newer rows that
-    were not alarmed; it takes charge if it misses no confirmed event. It is looked at every `check_s`.
+    were not alarmed; it takes charge if it misses no confirmed event. Drift is measured every `drift_hours`,
+    over as many. All this is looked at every `check_s`.
     """
 
     automatic: Literal["first", "never"] = "first"
     good_hours: float = Field(default=24.0, gt=0.0, le=8_760.0)
     refit: Literal["gated", "never"] = "gated"
     refit_days: float = Field(default=7.0, gt=0.0, le=3_650.0)
+    drift_hours: float = Field(default=24.0, gt=0.0, le=8_760.0)
     check_s: float = Field(default=300.0, gt=0.0, le=86_400.0)
 
 

@@ -32,14 +32,17 @@ def list_models(
 ) -> None:
     """Show each machine's models, the one in charge, how far learning is, and a grade for each tag."""
     limit_threads()
+    from cloud.watch.drift_book import DriftBook
     from cloud.watch.learning_book import LearningBook
+    from cloud.watch.refit_book import RefitBook
     from cloud.watch.versions import list_versions
     from models.telemetry import MachinePath
 
     settings = _load(config)
     engine = settings.records.build()
     try:
-        lessons = LearningBook(engine).list()
+        lessons, drifts = LearningBook(engine).list(), DriftBook(engine).list()
+        refits = RefitBook(engine).list()
     finally:
         engine.dispose()
     wanted = [MachinePath.parse(machine)] if machine else _list_machines(settings)
@@ -47,6 +50,11 @@ def list_models(
         typer.echo(str(path))
         for version in list_versions(settings.bundles, path):
             typer.echo(f"  {_describe(version)}")
+        if str(path) in refits:
+            kept = refits[str(path)]
+            typer.echo(f"  last refit {say_instant(kept.at_ns)}: {kept.refit.words}")
+        if str(path) in drifts:
+            typer.echo(f"  drift: {drifts[str(path)].drift.describe()}")
         if path in lessons:
             _show_lesson(lessons[path])
 
@@ -133,7 +141,7 @@ def _describe(version: "Version") -> str:
 
 
 def _show_lesson(lesson: "Lesson") -> None:
-    typer.echo(f"  learning: {lesson.describe()}")
+    typer.echo(f"  values: {lesson.describe()}")
     for tag, found in sorted(lesson.grades.items()):
         typer.echo(f"    {tag}: {found.grade} ({found.reason})")
 

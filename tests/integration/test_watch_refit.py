@@ -13,6 +13,7 @@ from cloud.alerts.tables import alert_table, write_alert
 from cloud.stores import Block
 from cloud.stores.embedded import EmbeddedStoreSettings
 from cloud.transactions import begin_write
+from cloud.watch.drift_book import DriftBook
 from cloud.watch.refit import Event, leave_out
 from cloud.watch.refit_book import RefitBook
 from cloud.watch.school import School
@@ -78,9 +79,9 @@ def bring_weeks(rig: ReplayRig, worn_from: int | None) -> None:
     rig.writer.write([Block("telemetry", PUMP, [frame])])
 
 
-def make_school(rig: ReplayRig, folder: Path) -> School:
+def make_school(rig: ReplayRig, folder: Path, refit: str = "gated") -> School:
     """Return a school eight days after the training."""
-    settings = SETTINGS.model_copy(update={"learning": LearningSettings(good_hours=1.0)})
+    settings = SETTINGS.model_copy(update={"learning": LearningSettings(good_hours=1.0, refit=refit)})
     store = EmbeddedStoreSettings(kind="embedded", path=folder / "store.sqlite")
     card_ns = find_current(rig.bundles, PUMP).stat().st_mtime_ns
     return School(store, rig.bundles, rig.engine, settings, clock_ns=lambda: card_ns + 8 * DAY)
@@ -95,9 +96,11 @@ def test_a_challenger_that_is_no_worse_takes_charge(rig: ReplayRig, tmp_path: Pa
     refit = RefitBook(rig.engine).list()[str(PUMP)].refit
     assert refit.is_promoted, refit.words
     assert "1 confirmed events replayed" in refit.words
-    assert find_current(rig.bundles, PUMP).name > champion.name
+    newer = find_current(rig.bundles, PUMP)
+    assert newer.name > champion.name
     assert champion.is_dir()
-    assert school.look(threading.Event()) == []
+    school.look(threading.Event())
+    assert find_current(rig.bundles, PUMP) == newer
 
 
 def test_a_challenger_that_learned_the_fault_stays_out(rig: ReplayRig, tmp_path: Path) -> None:
@@ -119,3 +122,25 @@ def test_rows_near_an_alert_teach_nothing(rig: ReplayRig) -> None:
     left = np.flatnonzero(np.isnan(calm.values["flow"]))
     assert (left[0], left[-1], len(left)) == (100, 1_399, 1_300)
     np.testing.assert_array_equal(calm.values["flow"][1_400:], table.values["flow"][1_400:])
+
+
+def test_drift_is_measured_daily_and_shown(rig: ReplayRig, tmp_path: Path) -> None:
+    """A tag that has moved stands out by its PSI, the others do not; it is asked for once a day."""
+    frame = cut(COLUMNS, 0, ROWS)
+    warm = [value + 6.0 for value in frame.values["temperature"]]
+    moved = Frame(frame.timestamps, frame.values | {"temperature": warm})
+    for first in range(0, 100, 10):
+        rig.bring([(PUMP, cut(COLUMNS, first, 10))])
+    rig.turn()
+    rig.writer.write([Block("telemetry", PUMP, [moved])])
+    school, shown = make_school(rig, tmp_path, refit="never"), []
+    school._show_drift = lambda machine, drift: shown.append((machine, drift))
+    school.look(threading.Event())
+    ((machine, drift),) = shown
+    assert machine == str(PUMP)
+    assert drift.psi["temperature"] > 0.25
+    assert drift.psi["temperature"] > 3 * max(drift.psi["flow"], drift.psi["current"])
+    assert drift.above_half is not None
+    assert 0.0 <= drift.above_half < 0.5
+    assert DriftBook(rig.engine).list()[str(PUMP)].drift == drift
+    assert school.look(threading.Event()) == []

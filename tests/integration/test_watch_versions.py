@@ -98,6 +98,7 @@ def test_after_a_reset_only_what_came_since_the_repair_teaches(rig: ReplayRig, t
     (lesson,) = school.look(threading.Event())
     assert lesson.is_enough
     assert "3 tags, 400 rows from" in call(rig, "list")
+    assert "values: 7 min of 6 min good values" in call(rig, "list")
     assert "flow: high (a value in 100% of the rows)" in call(rig, "list")
     rig.turn()
     rig.bring([(PUMP, cut(COLUMNS, 420, 10))])
