@@ -26,6 +26,8 @@ REPEATS = 3
 PARTS = ("edge", "broker", "ingester")
 FLOOR_VALUES_PER_S = 300_000
 FLOOR_INGESTER_US = 1.5
+FLOOR_EMBEDDED_PER_S = 800_000
+FLOOR_INFLUXDB_PER_S = 500_000
 FLOOR_P99_MS = 500
 WATCH_S = 10.0
 
@@ -86,8 +88,8 @@ def test_into_the_embedded_store(mosquitto: Mosquitto, tmp_path: Path) -> None:
         assert count_stored(read_embedded(folder), load) == verify(folder)["values_produced"]
         print_row(f"{10 * rows} values a message", floods)
     print(
-        f"  floors, 100 values a message: {FLOOR_VALUES_PER_S:,} values/s, ingester {FLOOR_INGESTER_US} us; "
-        "all values that were made are stored and receipted"
+        f"  floors: {FLOOR_VALUES_PER_S:,} values/s and ingester {FLOOR_INGESTER_US} us at 100 values a "
+        f"message, {FLOOR_EMBEDDED_PER_S:,} values/s at 1,000; all that was made is stored and receipted"
     )
 
 
@@ -122,6 +124,7 @@ def test_into_databases(mosquitto: Mosquitto, tmp_path: Path) -> None:
     finally:
         metrics.stop()
     print_row("VictoriaMetrics", floods)
+    print(f"  floor: {FLOOR_INFLUXDB_PER_S:,} values/s into InfluxDB at 1,000 values a message")
 
 
 def make_store(url: str, token: str = "null", bucket: str = "forewarn") -> str:
