@@ -46,11 +46,13 @@ def measure_distance(rows: Matrix, memory: Matrix) -> Vector:
     """Return the mean Euclidean distance of every row to its nearest remembered rows, per root feature."""
     near = min(NEIGHBOURS, len(memory))
     squares = np.einsum("ij,ij->i", memory, memory) - 2.0 * (rows @ memory.T)
-    if near < len(memory):
-        squares = np.partition(squares, near - 1, axis=1)[:, :near]
-    squares += np.einsum("ij,ij->i", rows, rows)[:, None]
-    distance: Vector = np.sqrt(np.maximum(squares, 0.0) / rows.shape[1]).mean(axis=1)
-    return distance
+    nearest = np.argpartition(squares, near - 1, axis=1)[:, :near]
+    total = np.zeros(len(rows))
+    for place in nearest.T:
+        # By difference: the product finds who is near, but its last digits are noise beside a small distance.
+        apart = rows - memory[place]
+        total += np.sqrt(np.einsum("ij,ij->i", apart, apart) / rows.shape[1])
+    return total / near
 
 
 def root_mean_square(columns: Matrix) -> Vector:
