@@ -15,6 +15,8 @@ RECOVERY_S_MAX = 60.0
 DRAIN_S_MAX = 90.0
 FRESH_S_MAX = 5.0
 """So long a fresh value of every machine may take once nothing hinders it any more."""
+UNDER_WAY_S = 2.0
+"""What was just handed out is read, flushed and committed within this: before it is in no outbox yet."""
 LOOK_S = 0.1
 SETTLE_S = 0.5
 
@@ -73,6 +75,7 @@ def run_schedule(
     waiting = _drain(plant)
     silent = _find_silent(plant)
     issued = plant.read_issued()
+    time.sleep(UNDER_WAY_S)
     waiting += _drain(plant)
     accepted, stored, gaps = plant.read_accepted(), plant.read_stored(), plant.read_gaps()
     since = plant.read_issued()[len(issued) :]
