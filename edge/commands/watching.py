@@ -1,7 +1,9 @@
 """Reads machines on and on, for a person who watches their values: no outbox, no broker."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import msgspec
 
@@ -67,17 +69,23 @@ class WatchedMachine:
 async def watch_machines(
     machines: Sequence[MachineSettings], every_s: float, show: Callable[[list[Reading]], None]
 ) -> None:
-    """Call `show` with all readings every `every_s` seconds, for ever."""
+    """Call `show` with all readings every `every_s` seconds, until SIGINT (Ctrl-C) or SIGTERM."""
     watched = [WatchedMachine(machine) for machine in machines]
     tasks = [asyncio.create_task(one.run()) for one in watched]
-    loop = asyncio.get_running_loop()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
     schedule = Schedule(loop.time(), every_s)
     try:
-        while True:
-            await asyncio.sleep(schedule.next(loop.time())[0])
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(schedule.next(loop.time())[0]):
+                    await stop.wait()
             for task in tasks:
                 if task.done():
                     task.result()  # a fault of ours: say it
             show([reading for one in watched for reading in one.readings.values()])
     finally:
         await end_tasks(tasks)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

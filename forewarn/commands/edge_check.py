@@ -125,7 +125,4 @@ def _watch(machines: Sequence[object], every_s: float, *, as_json: bool) -> None
 
     if is_terminal and not as_json:
         typer.echo("\x1b[2J", nl=False)
-    try:
-        asyncio.run(watch_machines(machines, every_s, show))  # type: ignore[arg-type]  # typed where it is light
-    except KeyboardInterrupt:
-        return
+    asyncio.run(watch_machines(machines, every_s, show))  # type: ignore[arg-type]  # typed where it is light

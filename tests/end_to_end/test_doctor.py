@@ -65,7 +65,11 @@ def test_an_ill_edge_is_told_what_to_mend(
     assert rows["broker"][1].endswith("is a broker running there, and is the port right?")
     assert rows["clock"][0] == "warn"
     assert "start a time service on this gateway" in rows["clock"][1]
-    assert rows[PUMP] == ("warn", "1 of 1 tags bad (speed BadNodeIdUnknown): forewarn edge read says why")
+    assert rows[PUMP] == (
+        "warn",
+        "1 of 1 tags bad (speed the server has no such node; did you mean "
+        "nsu=urn:forewarn:plant;s=pump-7.speed?): forewarn edge read says why",
+    )
     assert rows[MOTOR][0] == "fail"
     assert f"127.0.0.1:{free_port}" in rows[MOTOR][1]
     assert told.stdout.endswith("\n2 failed, 2 to look at\n")
