@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 ARGS ?=
+TEST_JOBS ?= 2
 SERVICES := mosquitto influxd victoria-metrics chromium strace gcc mbpoll npm systemd-analyze
 
 .PHONY: help demo test custody custody-long slow check services system-services bench bench-peers models soak lock clean
@@ -22,8 +23,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: $(INSTALLED) ## a simulated plant wears out before your eyes: make demo ARGS="--minutes 2 --scenario cavitation"
 	$(BIN)/forewarn demo $(ARGS)
 
-test: $(INSTALLED) ## every test but the slow ones
-	$(BIN)/python -m pytest -m "not slow and not bench" $(ARGS)
+test: $(INSTALLED) ## every test but the slow ones, two files at a time: TEST_JOBS=1 for one
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile -m "not slow and not bench" $(ARGS)
 
 custody: $(INSTALLED) ## prove that nothing is lost: each fault in turn; ARGS=--write-custody writes docs/CUSTODY.md
 	$(BIN)/python -m pytest -s -m "not slow" tests/custody $(ARGS)
