@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -16,14 +17,18 @@ from models.link import BrokerSettings
 START_S_MAX = 20.0
 
 
+def miss(message: str) -> NoReturn:
+    """Skip the test for want of something; where services are required its absence is a failure."""
+    if os.environ.get("FOREWARN_REQUIRE_SERVICES") == "1":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
 def find_program(name: str) -> str:
     """Return where a server's program is; skip the test without it, or fail where services are required."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     if found is None:
-        message = f"{name} is not installed: make services"
-        if os.environ.get("FOREWARN_REQUIRE_SERVICES") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        miss(f"{name} is not installed: make services")
     return found
 
 
@@ -32,10 +37,7 @@ def find_peer(package: str) -> Path:
     find_program("node")
     folder = Path(__file__).parent / "peers"
     if not (folder / "node_modules" / package / "package.json").is_file():
-        message = f"npm's {package} is not installed: make services"
-        if os.environ.get("FOREWARN_REQUIRE_SERVICES") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        miss(f"npm's {package} is not installed: make services")
     return folder
 
 

@@ -102,7 +102,7 @@ class Publisher:
             async with asyncio.TaskGroup() as tasks:
                 for loop in (self._tick, self._fetch, self._releasing.run, self._recut):
                     tasks.create_task(loop())
-        except ExceptionGroup as group:
+        except ExceptionGroup as group:  # the supervisor names one fault: the first, which ended the others
             raise group.exceptions[0] from None
         finally:
             inbox.close()

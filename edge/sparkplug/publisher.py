@@ -193,7 +193,7 @@ class SparkplugPublisher:
                 await self._over.wait()
                 for task in loops:
                     task.cancel()
-        except ExceptionGroup as group:
+        except ExceptionGroup as group:  # the supervisor names one fault: the first, which ended the others
             raise group.exceptions[0] from None
         finally:
             inbox.close()

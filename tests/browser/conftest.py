@@ -1,7 +1,5 @@
 """A headless Chromium and a served plant for the browser tests."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,16 +8,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.integration.console_plants import serve_plant
 from tests.integration.console_rig import PlantRig
+from tests.servers import find_program
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """The system's Chromium; where services are required its absence is a failure."""
-    program = shutil.which("chromium")
-    if program is None:
-        if os.environ.get("FOREWARN_REQUIRE_SERVICES") == "1":
-            pytest.fail("chromium is not installed: make services")
-        pytest.skip("chromium is not installed: make services")
+    program = find_program("chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program)
         yield browser

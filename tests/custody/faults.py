@@ -16,10 +16,14 @@ UNAVAILABLE = (503, {"Retry-After": "1"}, b'{"code":"unavailable","message":"try
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """`strike(plant)` begins it, takes its time and ends it; `needs_store` where it is one store's."""
+    """`strike(plant)` begins it, takes its time and ends it; `needs_store` where it is one store's.
+
+    `felt`: the program that must say this event meanwhile; a fault that nobody felt proves nothing.
+    """
 
     name: str
     strike: Callable[[Plant], None]
+    felt: tuple[str, str] = ("", "")
     needs_store: str = ""
     needs_root: bool = False
 
@@ -174,22 +178,22 @@ def run_two_ingesters(plant: Plant) -> None:
 
 
 DIRECTED = (
-    Fault("broker kill -9", kill_broker),
-    Fault("ingester kill -9", kill_ingester),
-    Fault("ingester down, then broker kill -9", kill_both),
-    Fault("store kill -9", kill_store, needs_store="influxdb"),
-    Fault("store answers 503 for 30 s", refuse_writes, needs_store="influxdb"),
-    Fault("gateways kill -9, twice", kill_gateways),
-    Fault("broker stopped for 12 s", freeze_broker),
-    Fault("ingester away beyond the broker's queue", overflow_the_queue),
-    Fault("no answers for 10 s", lose_answers),
-    Fault("partition of 20 s", part),
+    Fault("broker kill -9", kill_broker, ("gateway-1", "broker_lost")),
+    Fault("ingester kill -9", kill_ingester, ("cloud-a", "link_up")),
+    Fault("ingester down, then broker kill -9", kill_both, ("cloud-a", "link_up")),
+    Fault("store kill -9", kill_store, ("cloud-a", "store_lost"), needs_store="influxdb"),
+    Fault("store answers 503 for 30 s", refuse_writes, ("cloud-a", "store_lost"), needs_store="influxdb"),
+    Fault("gateways kill -9, twice", kill_gateways, ("gateway-1", "edge_started")),
+    Fault("broker stopped for 12 s", freeze_broker, ("gateway-1", "broker_lost")),
+    Fault("ingester away beyond the broker's queue", overflow_the_queue, ("cloud-a", "link_up")),
+    Fault("no answers for 10 s", lose_answers, ("gateway-1", "broker_")),
+    Fault("partition of 20 s", part, ("gateway-1", "broker_")),
     Fault("150 ms and 10 % loss", slow_line),
-    Fault("power cut at a gateway", cut_power, needs_root=True),
+    Fault("power cut at a gateway", cut_power, ("gateway-1", "edge_started"), needs_root=True),
     Fault("disk full at a gateway", fill_disk, needs_root=True),
-    Fault("clock -3 s, +1 h at a gateway", move_clock),
-    Fault("2,000 poison messages", flood_poison),
-    Fault("two ingesters, one killed", run_two_ingesters),
+    Fault("clock -3 s, +1 h at a gateway", move_clock, ("gateway-2", "clock_stepped")),
+    Fault("2,000 poison messages", flood_poison, ("cloud-a", "dead_lettered")),
+    Fault("two ingesters, one killed", run_two_ingesters, ("cloud-b", "link_up")),
 )
 
 

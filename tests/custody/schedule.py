@@ -28,6 +28,8 @@ class Strike(msgspec.Struct, frozen=True):
     lasted_s: float
     peak_backlog: int
     recovery_s: float | None
+    unfelt: str = ""
+    """What nobody said though it should have been felt."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -45,7 +47,8 @@ class Outcome(msgspec.Struct, frozen=True):
     @property
     def is_clean(self) -> bool:
         """Whether nothing was lost, nothing doubled, nothing unexplained, and all machines go on."""
-        return self.verdict.is_clean and not self.silent and not self.waiting
+        rested = not self.silent and not self.waiting
+        return self.verdict.is_clean and rested and not any(one.unfelt for one in self.strikes)
 
 
 def choose_faults(
@@ -97,7 +100,8 @@ def run_schedule(
 
 
 def _strike(plant: Plant, fault: Fault) -> Strike:
-    began = time.monotonic()
+    began, (program, event) = time.monotonic(), fault.felt
+    said_before = len(plant.read_log(program))
     fault.strike(plant)
     ended, last = time.monotonic(), plant.read_sequences()
     peak = waiting = plant.count_unstored(last)
@@ -106,7 +110,10 @@ def _strike(plant: Plant, fault: Fault) -> Strike:
         waiting = plant.count_unstored(last)
         peak = max(peak, waiting)
     recovery_s = None if waiting else round(time.monotonic() - ended, 1)
-    return Strike(fault.name, round(ended - began, 1), peak, recovery_s)
+    is_felt = event in plant.read_log(program)[said_before:]
+    return Strike(
+        fault.name, round(ended - began, 1), peak, recovery_s, "" if is_felt else " ".join(fault.felt)
+    )
 
 
 def _drain(plant: Plant) -> int:

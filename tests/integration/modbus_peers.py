@@ -7,24 +7,18 @@ import threading
 import tty
 from pathlib import Path
 
-import pytest
-
-from tests.servers import Server, find_peer, find_program
+from tests.servers import Server, find_peer, find_program, miss
 
 HERE = Path(__file__).parent
 
 
-def compile_libmodbus(name: str, folder: Path) -> Path:
-    """Return the program made of NAME.c and libmodbus; skip the test without it, or fail where required."""
-    compiler, built = find_program("gcc"), folder / name
-    source = HERE / f"{name}.c"
+def compile_libmodbus(source: Path, folder: Path) -> Path:
+    """Return the program made of a C file and libmodbus; skip the test without it, or fail where required."""
+    compiler, built = find_program("gcc"), folder / source.stem
     flags = ["-O2", "-Wall", "-Werror", "-I/usr/include/modbus", "-o", str(built), str(source), "-lmodbus"]
     told = subprocess.run([compiler, *flags], capture_output=True, text=True, check=False)
     if told.returncode and "modbus.h: No such file" in told.stderr:
-        message = "libmodbus-dev is not installed: make services"
-        if os.environ.get("FOREWARN_REQUIRE_SERVICES") == "1":
-            pytest.fail(message)
-        pytest.skip(message)
+        miss("libmodbus-dev is not installed: make services")
     assert told.returncode == 0, told.stderr
     return built
 

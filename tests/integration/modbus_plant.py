@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tests.integration.modbus_peers import compile_libmodbus
+from tests.integration.modbus_peers import HERE, compile_libmodbus
 from tests.servers import find_free_port, wait_until
 
 Death = Literal["black hole", "refused", "silent"]
@@ -98,7 +98,7 @@ def describe_machine(number: int, host: str, port: int, tags: int, **more: Any) 
 @contextlib.contextmanager
 def running_plant(folder: Path, machines: int, port: int) -> Iterator[Path]:
     """Run so many living machines while the block runs; the file in which they tell of each request."""
-    program, log = compile_libmodbus("libmodbus_plant", folder), folder / "requests.log"
+    program, log = compile_libmodbus(HERE / "libmodbus_plant.c", folder), folder / "requests.log"
     with log.open("wb") as told:
         server = subprocess.Popen([program, str(port), str(machines)], stdout=told)
     try:

@@ -11,7 +11,7 @@ import pytest
 from edge.drivers.modbus.driver import ModbusDriver
 from edge.drivers.modbus.settings import ModbusMachineSettings
 from models.telemetry import Frame, quality
-from tests.integration.modbus_peers import SerialLine, compile_libmodbus
+from tests.integration.modbus_peers import HERE, SerialLine, compile_libmodbus
 from tests.servers import Server, find_free_port, find_program
 
 ORDERS = {"ABCD": 150, "CDAB": 152, "BADC": 154, "DCBA": 156}
@@ -20,7 +20,7 @@ ORDERS = {"ABCD": 150, "CDAB": 152, "BADC": 154, "DCBA": 156}
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The server, compiled."""
-    return compile_libmodbus("libmodbus_server", tmp_path_factory.mktemp("libmodbus"))
+    return compile_libmodbus(HERE / "libmodbus_server.c", tmp_path_factory.mktemp("libmodbus"))
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.modbus_peers import compile_libmodbus
 from tests.servers import Server, find_free_port, find_peer, find_program
 
 HERE = Path(__file__).parent
@@ -14,13 +15,7 @@ HERE = Path(__file__).parent
 
 def compile_modbus_server(folder: Path) -> Path:
     """Return the counting Modbus server, compiled; skip without libmodbus."""
-    built, source = folder / "counting_modbus_server", HERE / "counting_modbus_server.c"
-    flags = ["-O2", "-Wall", "-Werror", "-I/usr/include/modbus", "-o", str(built), str(source), "-lmodbus"]
-    told = subprocess.run([find_program("gcc"), *flags], capture_output=True, text=True, check=False)
-    if told.returncode and "modbus.h: No such file" in told.stderr:
-        pytest.skip("libmodbus-dev is not installed: make services")
-    assert told.returncode == 0, told.stderr
-    return built
+    return compile_libmodbus(HERE / "counting_modbus_server.c", folder)
 
 
 class ModbusMachine(Server):
