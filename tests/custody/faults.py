@@ -178,6 +178,8 @@ def run_two_ingesters(plant: Plant) -> None:
 
 
 DIRECTED = (
+    # First: once the outbox has been large, the pages that were freed take values in without the disk.
+    Fault("disk full at a gateway", fill_disk, ("gateway-1", "outbox_unwritable"), needs_root=True),
     Fault("broker kill -9", kill_broker, ("gateway-1", "broker_lost")),
     Fault("ingester kill -9", kill_ingester, ("cloud-a", "link_up")),
     Fault("ingester down, then broker kill -9", kill_both, ("cloud-a", "link_up")),
@@ -190,7 +192,6 @@ DIRECTED = (
     Fault("partition of 20 s", part, ("gateway-1", "broker_")),
     Fault("150 ms and 10 % loss", slow_line),
     Fault("power cut at a gateway", cut_power, ("gateway-1", "edge_started"), needs_root=True),
-    Fault("disk full at a gateway", fill_disk, needs_root=True),
     Fault("clock -3 s, +1 h at a gateway", move_clock, ("gateway-2", "clock_stepped")),
     Fault("2,000 poison messages", flood_poison, ("cloud-a", "dead_lettered")),
     Fault("two ingesters, one killed", run_two_ingesters, ("cloud-b", "link_up")),
