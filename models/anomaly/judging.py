@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from models.anomaly.bundle import Bundle
 from models.anomaly.detectors import Judgement
+from models.anomaly.features import Matrix
 from models.anomaly.grid import NS_PER_S, GridRows, step_ns
 from models.anomaly.health import check_tags, name_faults
 
@@ -55,18 +56,46 @@ class Verdict(msgspec.Struct, frozen=True):
         ]
 
 
+class Prepared(msgspec.Struct, frozen=True):
+    """Rows of one machine as its detector is given them, oldest first.
+
+    `values` (rows, tags), NaN where missing or in doubt; `end` is the number of the row after the last.
+    `faults`: reasons by tag, in the last row. `obstacle` says why the last row may have no score, else "".
+    """
+
+    values: Matrix
+    end: int
+    faults: dict[str, str]
+    obstacle: str
+
+
 def judge_rows(bundle: Bundle, grid: GridRows, last: int) -> Verdict:
     """Return the verdict on the last `last` rows; the rows before them fill the windows."""
+    prepared = prepare_rows(bundle, grid)
+    return finish_rows(bundle, prepared, bundle.detector.judge(prepared.values, last))
+
+
+def prepare_rows(bundle: Bundle, grid: GridRows) -> Prepared:
+    """Return what the detector is given of the rows, and what is known of them before it has judged."""
     checkup = check_tags(grid, bundle.health, bundle.card.grid_s)
-    judgement = bundle.detector.judge(checkup.values, last)
+    return Prepared(
+        values=checkup.values,
+        end=grid.first + len(grid.values),
+        faults=name_faults(checkup.faults, bundle.card.tags),
+        obstacle=checkup.standstill,
+    )
+
+
+def finish_rows(bundle: Bundle, prepared: Prepared, judgement: Judgement) -> Verdict:
+    """Return the verdict that the detector's judgement of the last prepared rows makes."""
     rows = len(judgement.score)
-    ends = grid.first + len(grid.values) - rows + 1 + np.arange(rows, dtype=np.int64)
-    reason = "" if np.isfinite(judgement.score[-1]) else checkup.standstill or _say_lack(bundle, judgement)
+    ends = prepared.end - rows + 1 + np.arange(rows, dtype=np.int64)
+    reason = "" if np.isfinite(judgement.score[-1]) else prepared.obstacle or _say_lack(bundle, judgement)
     return Verdict(
         timestamps=ends * step_ns(bundle.card.grid_s),
         judgement=judgement,
         limit=bundle.card.limit.value,
-        faulty_tags=name_faults(checkup.faults, bundle.card.tags),
+        faulty_tags=prepared.faults,
         reason=reason,
         tags=bundle.card.tags,
     )
