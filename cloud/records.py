@@ -15,6 +15,7 @@ metadata = MetaData()
 
 TABLE_MODULES = (
     "cloud.alerts.tables",
+    "cloud.alerts.verdicts",
     "cloud.gateways",
     "cloud.ingest.day_counts",
     "cloud.ingest.dead_letters",
@@ -23,7 +24,7 @@ TABLE_MODULES = (
     "cloud.notifiers.outbox",
     "cloud.watch.drift_book",
     "cloud.watch.fleet",
-    "cloud.watch.history",
+    "cloud.watch.history_book",
     "cloud.watch.learning_book",
     "cloud.watch.machine_states",
     "cloud.watch.progress",

@@ -24,6 +24,15 @@ class Step(NamedTuple):
 UPGRADES: dict[int, Sequence[Step]] = {
     # Of the letters there until now nobody knows: they go on to be counted as excerpts are.
     2: [Step("dead_letter", "ALTER TABLE dead_letter ADD COLUMN excerpt INTEGER NOT NULL DEFAULT 1")],
+    # What was found before is not mailed after the fact, and machines are counted from now on.
+    3: [
+        Step("history_digest", "ALTER TABLE history_digest ADD COLUMN judged TEXT NOT NULL DEFAULT '[]'"),
+        Step(
+            "history_digest", "ALTER TABLE history_digest ADD COLUMN is_posted BOOLEAN NOT NULL DEFAULT TRUE"
+        ),
+        Step("machine_state", "ALTER TABLE machine_state ADD COLUMN judged_s FLOAT NOT NULL DEFAULT 0"),
+        Step("machine_state", "ALTER TABLE machine_state ADD COLUMN judged_from_ns BIGINT"),
+    ],
 }
 """By the version that they lead to. A new table needs no step; a new column needs one, and a test."""
 

@@ -14,8 +14,9 @@ AlertKind = Literal["machine", "tag"]
 AlertState = Literal["raised", "acknowledged", "cleared"]
 """ISA-18.2: `raised` is active and unacknowledged; a cleared alert may still be unacknowledged."""
 
-AlertChange = Literal["raised", "escalated", "widened", "acknowledged", "cleared"]
-"""`escalated`: a tag alert became a machine alert. `widened`: one more tag of it is faulty."""
+AlertChange = Literal["raised", "escalated", "widened", "acknowledged", "reviewed", "cleared"]
+"""`escalated`: a tag alert became a machine alert. `widened`: one more tag of it is faulty. `reviewed`:
+somebody said what was found."""
 
 
 class UnknownAlert(ForewarnError):

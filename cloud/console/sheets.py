@@ -15,6 +15,7 @@ CHANGE_WORDS = {
     "escalated": "Became a machine alert",
     "widened": "One more tag faulty",
     "acknowledged": "Acknowledged",
+    "reviewed": "Reviewed",
     "cleared": "Cleared",
 }
 

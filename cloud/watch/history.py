@@ -1,6 +1,5 @@
 """Rows that came too late to be news: judged from the store once the backlog ends, told in one digest."""
 
-import json
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -8,16 +7,16 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 import structlog
-from sqlalchemy import BigInteger, Column, Engine, Integer, Table, Text, delete, func, insert, select
+from sqlalchemy import Engine
 
-from cloud.records import metadata
 from cloud.stores import Block, StoreReader
-from cloud.transactions import begin_read, begin_write
+from cloud.watch.history_book import HistoryDigest, JudgedSpan, StrangePast, put_digest
 from cloud.watch.past import Past
 from cloud.watch.progress import Late
 from cloud.watch.rings import GridRing
 from cloud.watch.watched import WatchedMachine, make_blocks
 from models.anomaly.calibration.persistence import Persistence, find_alerting
+from models.anomaly.calibration.spans import find_spans
 from models.anomaly.grid import step_ns
 from models.anomaly.judging import Verdict, count_reach
 from models.telemetry import Frame, MachinePath
@@ -25,38 +24,9 @@ from models.telemetry import Frame, MachinePath
 PIECE_ROWS_MAX = 200
 WAIT_S_MAX = 600.0
 """A backlog that never pauses is judged all the same, this long after its first value."""
-DIGESTS_MAX = 1_000
 TAGS_NAMED_MAX = 3
 
-history_digest = Table(
-    "history_digest",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("told_ns", BigInteger, nullable=False),
-    Column("rows", BigInteger, nullable=False),
-    Column("strange", Text, nullable=False),
-)
-
 log = structlog.get_logger()
-
-
-class StrangePast(msgspec.Struct, frozen=True):
-    """A machine that would have had an alert, its first and last strange row; `peak` is score / limit."""
-
-    machine: str
-    first_ns: int
-    last_ns: int
-    rows_above: int
-    peak: float
-    tags: list[str]
-
-
-class HistoryDigest(msgspec.Struct, frozen=True):
-    """What was found in `rows` rows of history."""
-
-    told_ns: int
-    rows: int
-    strange: list[StrangePast]
 
 
 class _Waiting(msgspec.Struct):
@@ -84,7 +54,8 @@ class HistoryDesk:
         self._clock_ns = clock_ns
         self._waiting: dict[MachinePath, _Waiting] = {}
         self._found: dict[MachinePath, StrangePast] = {}
-        self._rows = 0
+        self._judged: dict[MachinePath, JudgedSpan] = {}
+        self._alerting_until: dict[MachinePath, int] = {}
 
     def note(self, machine: MachinePath, late: Late, now_s: float) -> None:
         """Have a span judged once nothing more has come late for `quiet_s` seconds."""
@@ -128,41 +99,43 @@ class HistoryDesk:
             del self._waiting[machine.machine]
         if ring.first_row is None or last < max(first, ring.first_row):
             return []
-        verdict = machine.judge_history(ring, max(begin, ring.first_row), last)
-        self._rows += last - first + 1
-        self._remember(machine.machine, verdict)
+        start = max(begin, ring.first_row)
+        verdict = machine.judge_history(ring, start, last)
+        self._remember(machine.machine, verdict, first, max(0, first - start), grid_ns)
         blocks = make_blocks(machine.machine, verdict)
         return [
             Block(one.measurement, one.machine, cut_before(one.frames, first * grid_ns)) for one in blocks
         ]
 
-    def _remember(self, machine: MachinePath, verdict: Verdict) -> None:
-        score = verdict.judgement.score
-        alerting = np.flatnonzero(find_alerting(score, verdict.limit, Persistence()))
-        if not len(alerting):
+    def _remember(
+        self, machine: MachinePath, verdict: Verdict, first: int, looked_back: int, grid_ns: int
+    ) -> None:
+        """Take in a piece: its rows from `first` on, and `looked_back` rows that were judged before."""
+        rows = len(verdict.timestamps) - looked_back
+        known = self._judged.get(machine)
+        span = JudgedSpan(str(machine), first * grid_ns, (first + rows) * grid_ns, rows)
+        self._judged[machine] = span if known is None else _join_spans(known, span)
+        was_alerting = self._alerting_until.pop(machine, None) == first
+        found = find_strange(str(machine), verdict, looked_back, was_alerting=was_alerting)
+        if found is None:
             return
-        peak = alerting[np.nanargmax(score[alerting])]
-        found = StrangePast(
-            str(machine),
-            int(verdict.timestamps[alerting[0]]),
-            int(verdict.timestamps[alerting[-1]]),
-            int((score > verdict.limit).sum()),
-            float(score[peak] / verdict.limit),
-            [cause.tag for cause in verdict.name_causes(int(peak))][:TAGS_NAMED_MAX],
-        )
         self._found[machine] = _join(self._found.get(machine), found)
+        if found.last_ns == int(verdict.timestamps[-1]):
+            self._alerting_until[machine] = first + rows
 
     def make_digest(self) -> HistoryDigest | None:
         """Return what all spans together showed, once the last of them is judged; else None."""
-        if self._waiting or not self._rows:
+        if self._waiting or not self._judged:
             return None
-        return HistoryDigest(self._clock_ns(), self._rows, list(self._found.values()))
+        rows = sum(one.rows for one in self._judged.values())
+        return HistoryDigest(self._clock_ns(), rows, list(self._found.values()), list(self._judged.values()))
 
     def tell(self, digest: HistoryDigest) -> None:
         """Keep the digest and say it in one line; raise `RecordsUnavailable`, to be called again."""
         put_digest(self._engine, digest)
-        self._rows = 0
+        self._judged.clear()
         self._found.clear()
+        self._alerting_until.clear()
         if digest.strange:
             worst = max(digest.strange, key=lambda one: one.peak)
             log.warning(
@@ -177,6 +150,44 @@ class HistoryDesk:
             log.info("history_judged", rows=digest.rows)
 
 
+def find_strange(
+    machine: str, verdict: Verdict, looked_back: int, *, was_alerting: bool
+) -> StrangePast | None:
+    """Return where there would have been an alert after the first `looked_back` rows; None where nowhere.
+
+    `was_alerting`: one was on up to the first of these rows; its going on is no episode of its own.
+    """
+    score, rule = verdict.judgement.score, Persistence()
+    # What was alerting before ends by the rule, not by the beginning of a piece.
+    before = np.full(rule.of_rows, np.inf if was_alerting else np.nan)
+    on = find_alerting(np.concatenate((before, score)), verdict.limit, rule)[rule.of_rows + looked_back :]
+    alerting = looked_back + np.flatnonzero(on)
+    if not len(alerting):
+        return None
+    goes_on = was_alerting and bool(on[0])
+    judged = alerting[np.isfinite(score[alerting])]
+    peak = int(judged[np.argmax(score[judged])]) if len(judged) else int(alerting[0])
+    return StrangePast(
+        machine,
+        int(verdict.timestamps[alerting[0]]),
+        int(verdict.timestamps[alerting[-1]]),
+        int((score[looked_back:] > verdict.limit).sum()),
+        float(score[peak] / verdict.limit) if len(judged) else 0.0,
+        [cause.tag for cause in verdict.name_causes(peak)][:TAGS_NAMED_MAX] if len(judged) else [],
+        len(find_spans(on)) - goes_on,
+        int(verdict.timestamps[peak]),
+    )
+
+
+def _join_spans(known: JudgedSpan, span: JudgedSpan) -> JudgedSpan:
+    return JudgedSpan(
+        known.machine,
+        min(known.first_ns, span.first_ns),
+        max(known.last_ns, span.last_ns),
+        known.rows + span.rows,
+    )
+
+
 def _join(known: StrangePast | None, found: StrangePast) -> StrangePast:
     if known is None:
         return found
@@ -186,6 +197,7 @@ def _join(known: StrangePast | None, found: StrangePast) -> StrangePast:
         first_ns=min(known.first_ns, found.first_ns),
         last_ns=max(known.last_ns, found.last_ns),
         rows_above=known.rows_above + found.rows_above,
+        episodes=known.episodes + found.episodes,
     )
 
 
@@ -198,24 +210,3 @@ def cut_before(frames: Sequence[Frame], after_ns: int) -> list[Frame]:
             columns = {tag: values[place:] for tag, values in frame.values.items()}
             cut.append(Frame(frame.timestamps[place:], columns))
     return cut
-
-
-def put_digest(engine: Engine, digest: HistoryDigest) -> None:
-    """Keep a digest; beyond `DIGESTS_MAX` the oldest go. Raises `RecordsUnavailable`."""
-    strange = json.dumps([msgspec.to_builtins(one) for one in digest.strange])
-    with begin_write(engine) as connection:
-        connection.execute(
-            insert(history_digest).values(told_ns=digest.told_ns, rows=digest.rows, strange=strange)
-        )
-        newest = connection.execute(select(func.max(history_digest.c.id))).scalar_one()
-        connection.execute(delete(history_digest).where(history_digest.c.id <= newest - DIGESTS_MAX))
-
-
-def list_digests(engine: Engine, count_max: int = 20) -> Sequence[HistoryDigest]:
-    """Return the newest digests, the newest first; raise `RecordsUnavailable`."""
-    query = select(history_digest).order_by(history_digest.c.id.desc()).limit(count_max)
-    with begin_read(engine) as connection:
-        return [
-            HistoryDigest(row.told_ns, row.rows, msgspec.json.decode(row.strange, type=list[StrangePast]))
-            for row in connection.execute(query)
-        ]

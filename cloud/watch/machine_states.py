@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Engine, Float, String, Table, Text, select
+from sqlalchemy import BigInteger, Column, Engine, Float, Row, String, Table, Text, select
 
 from cloud.records import metadata
 from cloud.transactions import begin_read, begin_write, insert_into
@@ -24,11 +24,19 @@ machine_state = Table(
     Column("since_ns", BigInteger, nullable=False),
     Column("reason", Text, nullable=False),
     Column("faulty", Text, nullable=False),
+    Column("judged_s", Float, nullable=False),
+    Column("judged_from_ns", BigInteger),
 )
+
+JUDGED_STEP_S_MAX = 600.0
+"""Between two judgements further apart than this nobody watched."""
 
 
 class MachineStateRow(msgspec.Struct, frozen=True):
-    """The latest observation of a machine; `since_ns` is when its state became what it is (event time)."""
+    """The latest observation of a machine; `since_ns` is when its state became what it is (event time).
+
+    `judged_s`: for how long in all it was judged, counted from `judged_from_ns` on (None: never yet).
+    """
 
     machine: MachinePath
     state: MachineState
@@ -39,6 +47,8 @@ class MachineStateRow(msgspec.Struct, frozen=True):
     since_ns: int
     reason: str
     faulty: dict[str, str]
+    judged_s: float = 0.0
+    judged_from_ns: int | None = None
 
 
 class MachineStates:
@@ -54,10 +64,7 @@ class MachineStates:
             return
         with begin_write(self._engine) as connection:
             wanted = machine_state.c.machine.in_([str(machine) for machine in newest])
-            known = {
-                row.machine: (row.state, row.since_ns)
-                for row in connection.execute(select(machine_state).where(wanted))
-            }
+            known = {row.machine: row for row in connection.execute(select(machine_state).where(wanted))}
             statement = insert_into(connection, machine_state)
             rest = {
                 column.name: statement.excluded[column.name]
@@ -84,13 +91,15 @@ class MachineStates:
                 since_ns=row.since_ns,
                 reason=row.reason,
                 faulty=json.loads(row.faulty),
+                judged_s=row.judged_s,
+                judged_from_ns=row.judged_from_ns,
             )
             for row in rows
         ]
 
 
-def _make_row(seen: Observation, known: tuple[str, int] | None) -> dict[str, Any]:
-    stays = known is not None and known[0] == seen.state
+def _make_row(seen: Observation, known: Row[Any] | None) -> dict[str, Any]:
+    stays = known is not None and known.state == seen.state
     return {
         "machine": str(seen.machine),
         "state": seen.state,
@@ -98,7 +107,20 @@ def _make_row(seen: Observation, known: tuple[str, int] | None) -> dict[str, Any
         "limit": seen.limit,
         "coverage": seen.coverage,
         "timestamp_ns": seen.timestamp,
-        "since_ns": known[1] if stays and known else seen.timestamp,
+        "since_ns": known.since_ns if stays and known else seen.timestamp,
         "reason": seen.reason,
         "faulty": json.dumps(seen.faulty_tags),
+        **_count_judged(seen, known),
     }
+
+
+def _count_judged(seen: Observation, known: Row[Any] | None) -> dict[str, Any]:
+    """Return for how long the machine was judged, and since when that is counted."""
+    judged_s = 0.0 if known is None else known.judged_s
+    from_ns = None if known is None else known.judged_from_ns
+    if seen.state != "judged":
+        return {"judged_s": judged_s, "judged_from_ns": from_ns}
+    if known is not None and known.state == "judged" and from_ns is not None:
+        step_s = (seen.timestamp - known.timestamp_ns) / 1e9
+        judged_s += step_s if 0.0 < step_s <= JUDGED_STEP_S_MAX else 0.0
+    return {"judged_s": judged_s, "judged_from_ns": seen.timestamp if from_ns is None else from_ns}

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloud.watch.history import list_digests
+from cloud.watch.history_book import list_digests
 from models.telemetry import Frame, Gap
 from tests.integration.watch_replay_rig import MACHINES, PAST_ROWS, ReplayRig, cut, make_columns
 from tests.integration.watcher_rig import NOW_NS, SECOND
@@ -58,6 +58,11 @@ def test_a_strange_backlog_is_one_digest_and_no_alert(rig: ReplayRig) -> None:
     assert strange.machine == str(MACHINES[1])
     assert strange.tags[0] == "temperature"
     assert strange.peak > 1.0
+    assert strange.episodes == 1  # though it was judged in pieces
+    assert strange.first_ns <= strange.peak_ns <= strange.last_ns
+    assert [span.machine for span in digest.judged] == [str(machine) for machine in MACHINES[:2]]
+    assert digest.judged[1].first_ns <= NOW_NS + 60 * SECOND
+    assert sum(span.rows for span in digest.judged) == digest.rows
     assert NOW_NS + 60 * SECOND < strange.first_ns < NOW_NS + 100 * SECOND
     assert NOW_NS + 190 * SECOND < strange.last_ns < NOW_NS + 262 * SECOND
     stamps = rig.read(MACHINES[1]).timestamps

@@ -13,6 +13,10 @@ from cloud.ingest.dead_letters import DeadLetter, DeadLetters
 from cloud.records import metadata, open_records
 from cloud.schema import VERSION, RecordsTooNew
 from cloud.transactions import begin_write
+from cloud.watch.history_book import has_unposted, list_digests
+from cloud.watch.machine_states import MachineStates
+from cloud.watch.observations import Observation
+from models.telemetry import MachinePath
 
 COLUMNS = Path(__file__).parents[1] / "golden" / "records-columns.json"
 
@@ -84,6 +88,41 @@ def test_records_from_before_versions_were_kept_are_brought_up(file: Path) -> No
     open_records(f"sqlite:///{new}").dispose()
     assert list_columns(file) == list_columns(new)
     assert read_version(file) == [(VERSION,)]
+
+
+VERSION_2 = """
+CREATE TABLE history_digest (
+    id INTEGER PRIMARY KEY NOT NULL, told_ns BIGINT NOT NULL, rows BIGINT NOT NULL, strange TEXT NOT NULL
+);
+INSERT INTO history_digest VALUES (3, 5, 60,
+    '[{"machine":"a/b/c/d","first_ns":1,"last_ns":2,"rows_above":9,"peak":2.5,"tags":["flow"]}]');
+CREATE TABLE machine_state (
+    machine VARCHAR(260) PRIMARY KEY NOT NULL, state VARCHAR(16) NOT NULL, score FLOAT, "limit" FLOAT,
+    coverage FLOAT NOT NULL, timestamp_ns BIGINT NOT NULL, since_ns BIGINT NOT NULL, reason TEXT NOT NULL,
+    faulty TEXT NOT NULL
+);
+INSERT INTO machine_state VALUES ('a/b/c/d', 'judged', 0.4, 1.0, 1.0, 7000000000, 1, '', '{}');
+CREATE TABLE schema_version (version INTEGER NOT NULL);
+INSERT INTO schema_version VALUES (2);
+"""
+
+
+def test_digests_and_states_of_version_2_are_kept(file: Path) -> None:
+    """What was found before is there, and nobody is told of it late; watched time counts from now on."""
+    with sqlite3.connect(file) as connection:
+        connection.executescript(VERSION_2)
+    engine = open_records(f"sqlite:///{file}")
+    (digest,) = list_digests(engine)
+    assert (digest.id, digest.strange[0].peak, digest.strange[0].episodes, digest.judged) == (3, 2.5, 1, [])
+    assert not has_unposted(engine)
+    machine = MachinePath("a", "b", "c", "d")
+    states = MachineStates(engine)
+    assert states.list()[0].judged_from_ns is None
+    for second in (8, 9, 1000, 1001):
+        states.put([Observation(machine, second * 1_000_000_000, "judged", 0.4, 1.0)])
+    (state,) = states.list()
+    assert (state.judged_from_ns, state.judged_s) == (8_000_000_000, 2.0)  # nobody watched in between
+    engine.dispose()
 
 
 def test_records_of_a_newer_version_are_refused_and_not_touched(file: Path) -> None:
