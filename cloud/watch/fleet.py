@@ -98,7 +98,7 @@ class Fleet:
             if errand.known is not None and errand.known == (self._name_current(errand.machine), fingerprint):
                 return FleetResult(machine, "unchanged", time.monotonic() - began_s, *errand.known)
             bundle = learn_rows(errand.machine, table, self._settings)
-            folder = save_bundle(self._bundles, bundle)
+            folder = save_bundle(self._bundles, bundle, self._settings.locate_keys(self._bundles))
         except (ForewarnError, OSError) as error:
             return FleetResult(machine, "failed", time.monotonic() - began_s, words=str(error))
         finally:

@@ -57,7 +57,8 @@ def challenge(
 
     Raises what the reader raises, and `BundleMissing` or `BundleDamaged` where there is no champion.
     """
-    champion = load_current(bundles, machine)
+    keys = settings.locate_keys(bundles)
+    champion = load_current(bundles, machine, keys)
     split = int(len(table.timestamps) * (1.0 - HELD_BACK_SHARE))
     calm = leave_out(table, events)
     try:
@@ -81,7 +82,7 @@ def challenge(
         return Refit(
             is_promoted=False, words=f"{false[1]} false alarms on newer rows, the champion has {false[0]}"
         )
-    folder = save_bundle(bundles, challenger)
+    folder = save_bundle(bundles, challenger, keys)
     words = (
         f"{folder.name} took charge: {len(confirmed)} confirmed events replayed, "
         f"false alarms on newer rows {false[1]}, of the champion {false[0]}"

@@ -49,7 +49,9 @@ def train_machine(
     """
     began_s = time.monotonic()
     bundle = learn_rows(machine, read_rows(reader, machine, span_ns, settings, gaps), settings)
-    return Trained(bundle, save_bundle(bundles, bundle), time.monotonic() - began_s)
+    return Trained(
+        bundle, save_bundle(bundles, bundle, settings.locate_keys(bundles)), time.monotonic() - began_s
+    )
 
 
 def read_rows(

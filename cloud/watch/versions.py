@@ -1,7 +1,5 @@
 """The versions of a machine's model: which there are, which is in charge, a fresh start after a repair."""
 
-import os
-import secrets
 from pathlib import Path
 
 import msgspec
@@ -18,7 +16,9 @@ from models.anomaly.bundle import (
     find_current,
     load_bundle,
     locate_machine,
+    point_to,
 )
+from models.anomaly.signing import Keys
 from models.errors import ForewarnError
 from models.telemetry import MachinePath
 
@@ -68,7 +68,7 @@ def read_card(folder: Path) -> Card | None:
     return _read_version(folder, is_current=True).card
 
 
-def promote(root: Path, machine: MachinePath, name: str) -> Version:
+def promote(root: Path, machine: MachinePath, name: str, keys: Keys | None = None) -> Version:
     """Put the version `name` in charge, verified before; raise `VersionRefused`."""
     versions = list_versions(root, machine)
     chosen = next((one for one in versions if one.name == name), None)
@@ -76,16 +76,16 @@ def promote(root: Path, machine: MachinePath, name: str) -> Version:
         there = ", ".join(one.name for one in versions) or "none"
         raise VersionRefused(f"{machine} has no version {name!r}: there are {there}")
     try:
-        bundle = load_bundle(chosen.folder)
+        bundle = load_bundle(chosen.folder, keys)
     except BundleDamaged as error:
         raise VersionRefused(f"{name} stays out of charge: {error}") from error
     if bundle.card.machine != str(machine):
         raise VersionRefused(f"{name} stays out of charge: it belongs to {bundle.card.machine}")
-    _point_to(locate_machine(root, machine), name)
+    point_to(locate_machine(root, machine), name)
     return chosen
 
 
-def roll_back(root: Path, machine: MachinePath) -> Version:
+def roll_back(root: Path, machine: MachinePath, keys: Keys | None = None) -> Version:
     """Put the version before the current one in charge; raise `VersionRefused` when there is none."""
     versions = list_versions(root, machine)
     place = next((place for place, one in enumerate(versions) if one.is_current), None)
@@ -93,7 +93,7 @@ def roll_back(root: Path, machine: MachinePath) -> Version:
         raise VersionRefused(f"{machine} has no model in charge: name one with `forewarn models promote`")
     if place == 0:
         raise VersionRefused(f"{machine} has no older version than {versions[0].name}")
-    return promote(root, machine, versions[place - 1].name)
+    return promote(root, machine, versions[place - 1].name, keys)
 
 
 def retire(root: Path, machine: MachinePath) -> bool:
@@ -103,16 +103,6 @@ def retire(root: Path, machine: MachinePath) -> bool:
         return False
     pointer.unlink()
     return True
-
-
-def _point_to(home: Path, name: str) -> None:
-    """Change what is current at once: whoever reads at the same time sees the old version or the new."""
-    draft = home / f".{CURRENT}-{secrets.token_hex(4)}"
-    with draft.open("xb") as file:
-        file.write(f"{name}\n".encode())
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(home / CURRENT)
 
 
 class FreshStarts:

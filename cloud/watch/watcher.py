@@ -169,7 +169,8 @@ class Watcher:
             if self._tried.get(machine.machine) == folder:
                 return
             self._tried[machine.machine] = folder
-            bundle = load_current(self._bundles, machine.machine)
+            keys = self._settings.locate_keys(self._bundles)
+            bundle = load_current(self._bundles, machine.machine, keys)
         except BundleMissing:
             if machine.bundle is not None:
                 machine.forget()

@@ -1,10 +1,12 @@
 """Settings of the watcher."""
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
-from models.settings import Settings
+from models.anomaly.signing import Keys, locate_keys
+from models.settings import ConfigPath, Settings
 
 DetectorName = Literal["conditional", "fuse", "isolation_forest", "knn", "pca", "robust_zscore"]
 
@@ -32,6 +34,8 @@ class WatchSettings(Settings):
     `grid_s` is the step that training uses; a bundle keeps its own. A grid row is judged once the machine's
     newest value is `lateness_s` past it; what comes later than that is history, judged once nothing more has
     come late for `history_after_s`. A machine that says nothing for `silent_after_s` cannot be judged.
+    `signing_key` is the file of the private key that signs models, `trusted_keys` the folder of the public
+    keys whose models are believed: both lie in the folder `keys` of the bundles' if not said.
     """
 
     grid_s: float = Field(default=1.0, gt=0.0, le=3600.0)
@@ -43,3 +47,10 @@ class WatchSettings(Settings):
     learning: LearningSettings = LearningSettings()
     queue_blocks_max: int = Field(default=2_000, ge=1, le=1_000_000)
     bundle_check_s: float = Field(default=3.0, gt=0.0, le=3600.0)
+    signing_key: ConfigPath | None = None
+    trusted_keys: ConfigPath | None = None
+
+    def locate_keys(self, bundles: Path) -> Keys:
+        """Return where the keys lie that sign models and that are trusted."""
+        usual = locate_keys(bundles)
+        return Keys(self.signing_key or usual.private, self.trusted_keys or usual.trusted)

@@ -69,7 +69,9 @@ def promote(
     from cloud.watch import versions
     from models.telemetry import MachinePath
 
-    chosen = versions.promote(_load(config).bundles, MachinePath.parse(machine), version)
+    settings = _load(config)
+    keys = settings.watch.locate_keys(settings.bundles)
+    chosen = versions.promote(settings.bundles, MachinePath.parse(machine), version, keys)
     typer.echo(f"{machine}: {chosen.name} is in charge")
 
 
@@ -79,7 +81,9 @@ def rollback(config: ConfigOption, machine: MachineOption) -> None:
     from cloud.watch import versions
     from models.telemetry import MachinePath
 
-    chosen = versions.roll_back(_load(config).bundles, MachinePath.parse(machine))
+    settings = _load(config)
+    keys = settings.watch.locate_keys(settings.bundles)
+    chosen = versions.roll_back(settings.bundles, MachinePath.parse(machine), keys)
     typer.echo(f"{machine}: {chosen.name} is in charge again")
 
 

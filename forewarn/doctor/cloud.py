@@ -23,7 +23,7 @@ def check_cloud(settings: CloudSettings) -> list[Finding]:
         *check_broker(settings.broker),
         check_records(settings.records),
         store,
-        *(check_bundle(settings.bundles, machine) for machine in machines),
+        *(check_bundle(settings, machine) for machine in machines),
         *(check_mail_server(one) for one in settings.notifiers if isinstance(one, EmailSettings)),
         check_console(settings.console),
     ]
@@ -58,11 +58,12 @@ def check_store(settings: CloudSettings) -> tuple[Finding, list[StoredMachine]]:
     return Finding("ok", "store", f"answers, {len(machines)} machines ({described})"), machines
 
 
-def check_bundle(bundles: Path, machine: StoredMachine) -> Finding:
+def check_bundle(settings: CloudSettings, machine: StoredMachine) -> Finding:
     """Load the model that is in charge of a machine."""
     what = f"model of {machine.machine}"
     try:
-        bundle = load_current(bundles, machine.machine)
+        keys = settings.watch.locate_keys(settings.bundles)
+        bundle = load_current(settings.bundles, machine.machine, keys)
     except BundleMissing:
         mend = f"forewarn cloud train --machine {machine.machine} --config FILE"
         return Finding("warn", what, f"none yet, the machine is learning: {mend}")

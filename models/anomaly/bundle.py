@@ -1,8 +1,8 @@
 """Bundles: a fitted detector, its limit and where it comes from, as files in which nothing can execute."""
 
+import contextlib
 import hashlib
 import io
-import os
 import secrets
 import shutil
 import zipfile
@@ -14,6 +14,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from models.anomaly.bundle_places import (
+    CARD,
+    CURRENT,
+    BundleDamaged,
+    BundleMissing,
+    find_bundle,
+    find_current,
+    locate_machine,
+    point_to,
+    read_file,
+    write_file,
+)
 from models.anomaly.calibration.promise import Promise
 from models.anomaly.detectors import Detector
 from models.anomaly.detectors.shelf import DETECTORS, restore_detector
@@ -21,22 +33,53 @@ from models.anomaly.features import Windows
 from models.anomaly.grid import NS_PER_S
 from models.anomaly.health import TagHealth
 from models.anomaly.limits import Limit
-from models.errors import ForewarnError
+from models.anomaly.signing import (
+    Keys,
+    KeyUnusable,
+    SignatureWrong,
+    SignerUnknown,
+    is_keyless,
+    locate_keys,
+    sign,
+    verify,
+)
 from models.telemetry import MachinePath
 
-FORMAT = 1
-CARD, ARRAYS, CHECKSUMS, CURRENT = "card.json", "arrays.npz", "checksums.json", "current"
-FILE_BYTES_MAX = 256 * 1024 * 1024
+__all__ = [  # also what others know from here
+    "CARD",
+    "CURRENT",
+    "Bundle",
+    "BundleDamaged",
+    "BundleForeign",
+    "BundleMissing",
+    "BundleUnsigned",
+    "Card",
+    "find_bundle",
+    "find_current",
+    "load_bundle",
+    "load_current",
+    "locate_machine",
+    "pack_bundle",
+    "point_to",
+    "save_bundle",
+    "sign_bundle",
+    "unpack_bundle",
+]
+
+FORMAT = 2
+UNSIGNED_FORMAT = 1
+"""Of bundles from before signatures."""
+ARRAYS, CHECKSUMS, SIGNATURE = "arrays.npz", "checksums.json", "signature.json"
 BUNDLE_TROUBLES = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
 """What reading arrays from a damaged or foreign file can end in."""
 
 
-class BundleMissing(ForewarnError):
-    """No bundle is there: the machine is learning until somebody trains it."""
+class BundleUnsigned(BundleDamaged):
+    """Nobody vouches for the bundle: sign it by hand once it is known where it comes from."""
 
 
-class BundleDamaged(ForewarnError):
-    """The bundle cannot be believed: keep the previous one in charge and train again."""
+class BundleForeign(BundleDamaged):
+    """The bundle was signed by a key that nobody has trusted here: trust the key, or train here."""
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -65,129 +108,152 @@ class Card(msgspec.Struct, frozen=True):
 
 
 class Bundle(msgspec.Struct, frozen=True):
-    """All that judging a machine needs."""
+    """All that judging a machine needs. `signer` names the key that vouches for a bundle that was loaded."""
 
     card: Card
     detector: Detector
     health: TagHealth
+    signer: str = ""
 
 
-def locate_machine(root: Path, machine: MachinePath) -> Path:
-    """Return the folder of a machine's bundles. A dot parts the segments: no segment can hold one."""
-    return root / ".".join((machine.site, machine.area, machine.line, machine.machine))
+class Packed(msgspec.Struct, frozen=True):
+    """A bundle as the contents of its files, not signed yet: what travels between computers."""
+
+    card: bytes
+    arrays: bytes
 
 
-def save_bundle(root: Path, bundle: Bundle) -> Path:
-    """Write a bundle beside the machine's others, make it the current one, and return its folder.
+def pack_bundle(bundle: Bundle) -> Packed:
+    """Return the contents of a bundle's files."""
+    arrays = io.BytesIO()
+    health = {"health.still_rows": bundle.health.still_rows}
+    np.savez_compressed(arrays, allow_pickle=False, **health, **bundle.detector.arrays())
+    return Packed(msgspec.json.format(msgspec.json.encode(bundle.card)), arrays.getvalue())
 
-    Whoever reads at the same time sees the previous bundle or this one, never half of it.
+
+def save_bundle(root: Path, bundle: Bundle, keys: Keys | None = None) -> Path:
+    """Write a bundle beside the machine's others, signed; make it the current one, and return its folder.
+
+    Whoever reads at the same time sees the previous bundle or this one, never half of it. `keys` lie within
+    `root` if not said; the first bundle of all makes one, which also signs those from before signatures.
+    Raises `KeyUnusable`.
     """
+    keys = keys or locate_keys(root)
+    unsigned = list_unsigned(root) if is_keyless(keys) else []
     home = locate_machine(root, MachinePath.parse(bundle.card.machine))
     home.mkdir(parents=True, exist_ok=True)
     stamp = datetime.fromtimestamp(bundle.card.trained_ns / NS_PER_S, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     folder, draft = home / stamp, home / f".{stamp}-{secrets.token_hex(4)}"
     draft.mkdir()
     try:
-        contents = {CARD: msgspec.json.format(msgspec.json.encode(bundle.card)), ARRAYS: _pack(bundle)}
-        sums = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        for name, content in (contents | {CHECKSUMS: msgspec.json.encode(sums)}).items():
-            _write(draft / name, content)
+        packed = pack_bundle(bundle)
+        contents = {CARD: packed.card, ARRAYS: packed.arrays}
+        sums = msgspec.json.encode({name: _hash(content) for name, content in contents.items()})
+        for name, content in (contents | {CHECKSUMS: sums, SIGNATURE: sign(sums, keys)}).items():
+            write_file(draft / name, content)
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    pointer = home / f".{CURRENT}-{secrets.token_hex(4)}"
-    _write(pointer, f"{stamp}\n".encode())
-    pointer.replace(home / CURRENT)
+    point_to(home, stamp)
+    for old in unsigned:
+        sign_bundle(old, keys)
     return folder
 
 
-def find_bundle(place: Path) -> Path:
-    """Return the bundle meant by `place`: a bundle, a machine's folder, or a root with one machine."""
-    if (place / CARD).is_file():
-        return place
-    within = [pointer.parent for pointer in place.glob(f"*/{CURRENT}")]
-    homes = [place] if (place / CURRENT).is_file() else within
-    if len(homes) != 1:
-        names = ", ".join(sorted(home.name for home in homes)) or "none"
-        raise BundleMissing(f"{place}: name one bundle; the machines with a bundle there are: {names}")
-    return _follow_pointer(homes[0])
+def list_unsigned(root: Path) -> list[Path]:
+    """Return the whole bundles from before signatures, of all machines, that nobody has signed."""
+    found = []
+    for card in sorted(root.glob(f"*/*/{CARD}")):
+        with contextlib.suppress(BundleDamaged):
+            contents, _ = _read_whole(card.parent)
+            is_old = msgspec.json.decode(contents[CARD], type=Card).format == UNSIGNED_FORMAT
+            if is_old and not (card.parent / SIGNATURE).exists():
+                found.append(card.parent)
+    return found
 
 
-def find_current(root: Path, machine: MachinePath) -> Path:
-    """Return the folder of the machine's current bundle; raise `BundleMissing` or `BundleDamaged`."""
-    home = locate_machine(root, machine)
-    try:
-        return _follow_pointer(home)
-    except FileNotFoundError as error:
-        raise BundleMissing(
-            f"{machine} has no model yet: train one with `forewarn cloud train --machine {machine}`"
-        ) from error
+def sign_bundle(folder: Path, keys: Keys) -> None:
+    """Vouch for a bundle as it lies there; raise `BundleDamaged` where it is not whole, or `KeyUnusable`."""
+    _, sums = _read_whole(folder)
+    draft = folder / f".{SIGNATURE}-{secrets.token_hex(4)}"
+    write_file(draft, sign(sums, keys))
+    draft.replace(folder / SIGNATURE)
 
 
-def _follow_pointer(home: Path) -> Path:
-    try:
-        name = (home / CURRENT).read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
-        raise
-    except (OSError, UnicodeDecodeError) as error:
-        raise BundleDamaged(f"{home / CURRENT}: cannot be read ({error})") from error
-    if not name or name != Path(name).name or name.startswith("."):
-        raise BundleDamaged(f"{home / CURRENT}: names no bundle ({name[:80]!r})")
-    return home / name
+def load_bundle(folder: Path, keys: Keys | None = None) -> Bundle:
+    """Return the bundle in `folder`, its checksums and its signature verified.
 
-
-def load_bundle(folder: Path) -> Bundle:
-    """Return the bundle in `folder`, its checksums verified; raise `BundleDamaged` with the reason."""
-    try:
-        sums = msgspec.json.decode(_read(folder / CHECKSUMS), type=dict[str, str])
-        contents = {name: _read(folder / name) for name in (CARD, ARRAYS)}
-    except (OSError, msgspec.DecodeError) as error:
-        raise BundleDamaged(f"{folder}: cannot be read ({error}): train again") from error
-    for name, content in contents.items():
-        if sums.get(name) != hashlib.sha256(content).hexdigest():
-            raise BundleDamaged(f"{folder / name}: was changed or cut after training (SHA-256): train again")
+    `keys` are those beside the machines' folders if not said. Raises `BundleDamaged` with the reason,
+    `BundleUnsigned` and `BundleForeign` among it.
+    """
+    contents, sums = _read_whole(folder)
     try:
         card = msgspec.json.decode(contents[CARD], type=Card)
-        if card.format != FORMAT or card.detector not in DETECTORS:
+        if card.format not in (UNSIGNED_FORMAT, FORMAT) or card.detector not in DETECTORS:
             raise BundleDamaged(
                 f"{folder}: format {card.format}, detector {card.detector!r}: not known here, train again"
             )
-        arrays = _unpack(contents[ARRAYS])
-        health = TagHealth(arrays.pop("health.still_rows"))
-        return Bundle(card, restore_detector(card.detector, arrays), health)
+        signer = _verify(folder, card, sums, keys or locate_keys(folder.absolute().parent.parent))
+        return unpack_bundle(Packed(contents[CARD], contents[ARRAYS]), signer)
     except (msgspec.DecodeError, *BUNDLE_TROUBLES) as error:
         raise BundleDamaged(f"{folder}: is no bundle of this version ({error}): train again") from error
 
 
-def load_current(root: Path, machine: MachinePath) -> Bundle:
+def unpack_bundle(packed: Packed, signer: str = "") -> Bundle:
+    """Return the bundle; raise one of `BUNDLE_TROUBLES` or `msgspec.DecodeError` where it is none."""
+    card = msgspec.json.decode(packed.card, type=Card)
+    with np.load(io.BytesIO(packed.arrays), allow_pickle=False) as opened:
+        arrays: dict[str, NDArray[Any]] = {name: opened[name] for name in opened.files}
+    health = TagHealth(arrays.pop("health.still_rows"))
+    return Bundle(card, restore_detector(card.detector, arrays), health, signer)
+
+
+def _verify(folder: Path, card: Card, sums: bytes, keys: Keys) -> str:
+    """Return who vouches for the bundle; nobody where it is from before signatures, and no key is here."""
+    by_hand = (
+        f"if you know where it comes from, sign it with `forewarn models sign {folder}`, else train again"
+    )
+    try:
+        signature = read_file(folder / SIGNATURE)
+    except FileNotFoundError as error:
+        if card.format == UNSIGNED_FORMAT and is_keyless(keys):
+            return ""
+        raise BundleUnsigned(f"{folder}: nobody has signed it: {by_hand}") from error
+    try:
+        return verify(sums, signature, keys)
+    except SignatureWrong as error:
+        raise BundleDamaged(f"{folder}: {error}: it was changed after training: train again") from error
+    except SignerUnknown as error:
+        raise BundleForeign(
+            f"{folder}: {error}: get that key's file from where the model was trained and run "
+            f"`forewarn models keys trust FILE`, or train here"
+        ) from error
+    except KeyUnusable as error:
+        raise BundleForeign(str(error)) from error
+
+
+def load_current(root: Path, machine: MachinePath, keys: Keys | None = None) -> Bundle:
     """Return the machine's current bundle; raise `BundleMissing` or `BundleDamaged`."""
     folder = find_current(root, machine)
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, keys)
     if bundle.card.machine != str(machine):
         raise BundleDamaged(f"{folder}: belongs to {bundle.card.machine}, not to {machine}: train again")
     return bundle
 
 
-def _pack(bundle: Bundle) -> bytes:
-    packed = io.BytesIO()
-    health = {"health.still_rows": bundle.health.still_rows}
-    np.savez_compressed(packed, allow_pickle=False, **health, **bundle.detector.arrays())
-    return packed.getvalue()
+def _read_whole(folder: Path) -> tuple[dict[str, bytes], bytes]:
+    """Return card and arrays, and the checksums that they keep to; raise `BundleDamaged`."""
+    try:
+        sums = read_file(folder / CHECKSUMS)
+        wanted = msgspec.json.decode(sums, type=dict[str, str])
+        contents = {name: read_file(folder / name) for name in (CARD, ARRAYS)}
+    except (OSError, msgspec.DecodeError) as error:
+        raise BundleDamaged(f"{folder}: cannot be read ({error}): train again") from error
+    for name, content in contents.items():
+        if wanted.get(name) != _hash(content):
+            raise BundleDamaged(f"{folder / name}: was changed or cut after training (SHA-256): train again")
+    return contents, sums
 
 
-def _unpack(content: bytes) -> dict[str, NDArray[Any]]:
-    with np.load(io.BytesIO(content), allow_pickle=False) as packed:
-        return {name: packed[name] for name in packed.files}
-
-
-def _read(path: Path) -> bytes:
-    if path.stat().st_size > FILE_BYTES_MAX:
-        raise OSError(f"{path.name} is larger than {FILE_BYTES_MAX} bytes")
-    return path.read_bytes()
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -19,10 +19,12 @@ from models.anomaly.bundle import (
     load_current,
     locate_machine,
     save_bundle,
+    sign_bundle,
 )
 from models.anomaly.detectors import TrainingRejected
 from models.anomaly.judging import judge_rows
 from models.anomaly.limits import set_limit
+from models.anomaly.signing import locate_keys
 from models.anomaly.training import train_bundle
 from models.telemetry import MachinePath
 
@@ -89,7 +91,7 @@ def test_a_machine_without_a_bundle_is_told_how_to_get_one(tmp_path: Path) -> No
         load_current(tmp_path, MACHINE)
 
 
-@pytest.mark.parametrize("name", ["card.json", "arrays.npz", "checksums.json"])
+@pytest.mark.parametrize("name", ["card.json", "arrays.npz", "checksums.json", "signature.json"])
 def test_every_flipped_bit_is_noticed(tmp_path: Path, name: str) -> None:
     """A file that was changed, cut or lost after training is refused with its name or folder."""
     folder = save_bundle(tmp_path, train())
@@ -128,7 +130,7 @@ def test_a_pointer_leads_nowhere_else(tmp_path: Path, name: str) -> None:
 
 
 def test_a_pickle_in_the_arrays_is_never_opened(tmp_path: Path) -> None:
-    """Arrays of objects, with matching checksums, are refused."""
+    """Arrays of objects, with matching checksums and a good signature, are refused."""
     import hashlib
 
     folder = save_bundle(tmp_path, train())
@@ -139,6 +141,7 @@ def test_a_pickle_in_the_arrays_is_never_opened(tmp_path: Path) -> None:
         name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("card.json", "arrays.npz")
     }
     (folder / "checksums.json").write_bytes(msgspec.json.encode(sums))
+    sign_bundle(folder, locate_keys(tmp_path))
     with pytest.raises(BundleDamaged, match="no bundle of this version"):
         load_bundle(folder)
 
