@@ -44,7 +44,7 @@ def show(
     """Show which key signs models here, and which are trusted."""
     from models.anomaly.signing import list_trusted, load_private, name_key
 
-    place = _locate(config, bundles)
+    _, place = _locate(config, bundles)
     own = name_key(load_private(place).public_key()) if place.private.exists() else None
     trusted = {name: str(file) for name, file in list_trusted(place).items()}
     if as_json:
@@ -68,9 +68,12 @@ def trust(
     bundles: BundlesOption = None,
 ) -> None:
     """Believe models that another installation's key has signed; deleting its file ends that."""
-    from models.anomaly import signing
+    from models.anomaly import bundle, signing
 
-    place = _locate(config, bundles)
+    root, place = _locate(config, bundles)
+    signing.load_public(file)
+    if old := bundle.adopt_unsigned(root, place):  # from now on nothing unsigned is believed
+        typer.echo(f"{len(old)} models from before signatures were signed with our own key")
     name = signing.trust(file, place)
     typer.echo(f"trusted from now on: key {name}, kept in {place.trusted}")
     typer.echo("is that the name which `forewarn models keys show` prints there? If not, delete the file")
@@ -86,13 +89,14 @@ def sign(
     from models.anomaly.signing import locate_keys
 
     folder = find_bundle(bundle).absolute()
-    place = locate_keys(folder.parent.parent) if config is None else _locate(config, None)
+    place = locate_keys(folder.parent.parent) if config is None else _locate(config, None)[1]
     sign_bundle(folder, place)
     loaded = load_bundle(folder, place)
     typer.echo(f"{folder}: signed by key {loaded.signer}, for {loaded.card.machine}")
 
 
-def _locate(config: Path | None, bundles: Path | None) -> "Keys":
+def _locate(config: Path | None, bundles: Path | None) -> "tuple[Path, Keys]":
+    """Return the folder of bundles, and where its keys lie."""
     from cloud.settings import CloudSettings
     from models.anomaly.signing import locate_keys
     from models.settings import load_settings
@@ -100,7 +104,7 @@ def _locate(config: Path | None, bundles: Path | None) -> "Keys":
     if (config is None) == (bundles is None):
         raise PlaceUnsaid("say whose keys: --config cloud.yaml, or --bundles DIR")
     if bundles is not None:
-        return locate_keys(bundles)
+        return bundles, locate_keys(bundles)
     assert config is not None
     settings = load_settings(config, CloudSettings)
-    return settings.watch.locate_keys(settings.bundles)
+    return settings.bundles, settings.watch.locate_keys(settings.bundles)

@@ -54,6 +54,7 @@ __all__ = [  # also what others know from here
     "BundleMissing",
     "BundleUnsigned",
     "Card",
+    "adopt_unsigned",
     "find_bundle",
     "find_current",
     "load_bundle",
@@ -139,7 +140,7 @@ def save_bundle(root: Path, bundle: Bundle, keys: Keys | None = None) -> Path:
     Raises `KeyUnusable`.
     """
     keys = keys or locate_keys(root)
-    unsigned = list_unsigned(root) if is_keyless(keys) else []
+    adopt_unsigned(root, keys)
     home = locate_machine(root, MachinePath.parse(bundle.card.machine))
     home.mkdir(parents=True, exist_ok=True)
     stamp = datetime.fromtimestamp(bundle.card.trained_ns / NS_PER_S, UTC).strftime("%Y%m%dT%H%M%S.%fZ")
@@ -155,8 +156,6 @@ def save_bundle(root: Path, bundle: Bundle, keys: Keys | None = None) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     point_to(home, stamp)
-    for old in unsigned:
-        sign_bundle(old, keys)
     return folder
 
 
@@ -169,6 +168,17 @@ def list_unsigned(root: Path) -> list[Path]:
             is_old = msgspec.json.decode(contents[CARD], type=Card).format == UNSIGNED_FORMAT
             if is_old and not (card.parent / SIGNATURE).exists():
                 found.append(card.parent)
+    return found
+
+
+def adopt_unsigned(root: Path, keys: Keys) -> list[Path]:
+    """Sign the bundles from before signatures, unless there are keys already; return them.
+
+    Raises `KeyUnusable`.
+    """
+    found = list_unsigned(root) if is_keyless(keys) else []
+    for folder in found:
+        sign_bundle(folder, keys)
     return found
 
 
