@@ -15,7 +15,7 @@ from cloud.ingest.upkeep import Upkeep
 from cloud.machines import CardBox
 from cloud.metrics import CloudMetrics
 from cloud.notifiers.outbox import NotificationOutbox
-from cloud.notifiers.shelf import list_addresses
+from cloud.notifiers.shelf import list_addresses, list_digest_readers
 from cloud.settings import CloudSettings
 from cloud.stores import Block
 from cloud.watch.machine_states import MachineStates
@@ -101,11 +101,14 @@ class Plant:
 
     async def notify(self, stop: asyncio.Event) -> None:
         """Run a new post office."""
+        from cloud.notifiers.digests import DigestDesk
         from cloud.notifiers.post import LetterDesk, Post
 
-        notifiers = {one.name: one.build() for one in self._settings.notifiers}
-        desk = LetterDesk(self._cards, self._reader, find_public_url(self._settings))
-        await Post(NotificationOutbox(self._engine), self._book, notifiers, desk).run(stop)
+        named, public_url = self._settings.notifiers, find_public_url(self._settings)
+        desk = LetterDesk(self._cards, self._reader, public_url)
+        digests = DigestDesk(self._engine, list_digest_readers(named), self._cards, public_url)
+        notifiers = {one.name: one.build() for one in named}
+        await Post(NotificationOutbox(self._engine), self._book, notifiers, desk, digests=digests).run(stop)
 
     def build_console(self, parts: "Parts") -> "ConsoleServer":
         """Return the console; it listens once it runs."""

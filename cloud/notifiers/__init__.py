@@ -7,7 +7,11 @@ import msgspec
 from cloud.alerts import Alert
 from models.errors import ForewarnError
 
-Occasion = Literal["raised", "escalated", "cleared"]
+Occasion = Literal["raised", "escalated", "cleared", "history"]
+"""`history` is no alert: what was found in values that came too late to be news."""
+
+TellHistory = Literal["strange", "all", "never"]
+"""Of which digests a channel is told: those with something strange in them, all, or none."""
 
 
 class NotifierUnavailable(ForewarnError):
@@ -28,12 +32,15 @@ class Letter(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """What a channel is to tell. A repeat has the same `id`; `follows` is the id of the first one, if any."""
+    """What a channel is to tell. A repeat has the same `id`; `follows` is the id of the first one, if any.
+
+    `alert` is None where the occasion is none: a digest of history.
+    """
 
     id: str
     follows: str | None
     occasion: Occasion
-    alert: Alert
+    alert: Alert | None
     letter: Letter
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import aiosmtplib
 from pydantic import AfterValidator, Field, model_validator
 
-from cloud.notifiers import Notice, Notifier, NotifierRefused, NotifierUnavailable
+from cloud.notifiers import Notice, Notifier, NotifierRefused, NotifierUnavailable, TellHistory
 from models.settings import ConfigPath, Secret, Settings, SettingsError
 
 STEPS_MAX = 4
@@ -52,6 +52,7 @@ class EmailSettings(Settings):
 
     `starttls: required` refuses a server without it; `opportunistic` takes what there is; `none` sends in
     clear. `tls: true` speaks TLS from the first byte (port 465) instead. `ca_file` is for a private CA.
+    `history` says of which digests of late values the recipients are told.
     """
 
     kind: Literal["email"]
@@ -66,6 +67,7 @@ class EmailSettings(Settings):
     tls: bool = False
     ca_file: ConfigPath | None = None
     timeout_s: float = Field(default=10.0, gt=0.0, le=120.0)
+    history: TellHistory = "strange"
 
     @model_validator(mode="after")
     def _guard_password(self) -> "EmailSettings":

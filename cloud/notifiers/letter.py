@@ -70,12 +70,16 @@ def write_letter(
 ) -> Letter:
     """Return the letter; `missing` says why there is no picture, and is empty when there is one."""
     facts = gather_facts(alert, occasion, card, link=link, missing=missing)
+    return render_letter("alert", facts, write_subject(alert, occasion, card), picture)
+
+
+def render_letter(template: str, facts: msgspec.Struct, subject: str, picture: bytes | None = None) -> Letter:
+    """Return the letter that the pair of templates makes of `facts`, by the names of its fields."""
     fields = {name: getattr(facts, name) for name in facts.__struct_fields__}
-    markup = _templates.get_template("alert.mjml").render(fields)
     return Letter(
-        subject=write_subject(alert, occasion, card),
-        text=_templates.get_template("alert.txt").render(fields),
-        html=mjml.mjml2html(markup),
+        subject=subject,
+        text=_templates.get_template(f"{template}.txt").render(fields),
+        html=mjml.mjml2html(_templates.get_template(f"{template}.mjml").render(fields)),
         picture=picture,
     )
 

@@ -11,6 +11,7 @@ from cloud.alerts import Alert, UnknownAlert
 from cloud.alerts.book import AlertBook
 from cloud.machines import CardBox
 from cloud.notifiers import Letter, Notice, Notifier, NotifierRefused, NotifierUnavailable, Occasion
+from cloud.notifiers.digests import DigestDesk
 from cloud.notifiers.letter import write_letter
 from cloud.notifiers.outbox import Notification, NotificationOutbox
 from cloud.notifiers.picture import PictureMissing, draw_alert
@@ -61,6 +62,7 @@ class Post:
         notifiers: Mapping[str, Notifier],
         desk: LetterDesk,
         *,
+        digests: DigestDesk | None = None,
         poll_s: float = 1.0,
         backoff_first_s: float = BACKOFF_FIRST_S,
         clock_ns: Callable[[], int] = time.time_ns,
@@ -69,6 +71,7 @@ class Post:
         self._book = book
         self._notifiers = notifiers
         self._desk = desk
+        self._digests = digests
         self._poll_s = poll_s
         self._backoff_first_s = backoff_first_s
         self._clock_ns = clock_ns
@@ -97,7 +100,9 @@ class Post:
             await asyncio.wait({stopping}, timeout=self._poll_s)
 
     async def deliver_due(self) -> None:
-        """Try once what is due now."""
+        """Try once what is due now; of history found since, it is due now."""
+        if self._digests is not None:
+            await asyncio.to_thread(self._digests.post_new, self._clock_ns())
         due = await asyncio.to_thread(self._outbox.list_due, self._clock_ns(), DUE_MAX)
         channels = dict.fromkeys(row.channel for row in due)
         ends = await asyncio.gather(
@@ -138,6 +143,9 @@ class Post:
             raise NotifierRefused(
                 f"there is no notifier named {row.channel!r} any more: check notifiers in cloud.yaml"
             )
+        if row.occasion == "history":
+            await notifier.send(await self._write_digest(row.alert_id), row.recipient)
+            return
         try:
             alert = await asyncio.to_thread(self._book.get, row.alert_id)
         except UnknownAlert as error:
@@ -157,6 +165,12 @@ class Post:
                 while len(self._letters) > LETTERS_MAX:
                     self._letters.popitem(last=False)
         return letter
+
+    async def _write_digest(self, digest_id: str) -> Notice:
+        if self._digests is None:
+            raise NotifierUnavailable("nobody writes digests here: this is tried again")
+        letter = await asyncio.to_thread(self._digests.write, digest_id)
+        return Notice(id=digest_id, follows=None, occasion="history", alert=None, letter=letter)
 
     async def _fail(self, row: Notification, words: str) -> None:
         log.error("notification_failed", alert=row.alert_id, to=row.recipient, reason=words)

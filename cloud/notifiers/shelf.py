@@ -2,11 +2,26 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
+from cloud.notifiers import TellHistory
 from cloud.notifiers.email import EmailSettings
 from cloud.notifiers.outbox import Address
+from cloud.watch.history_book import HistoryDigest
 from models.settings import SettingsError
 
 NotifierSettings = EmailSettings
+
+
+class DigestReader(msgspec.Struct, frozen=True):
+    """Somebody who is told of history, and of which."""
+
+    address: Address
+    wish: TellHistory
+
+    def wants(self, digest: HistoryDigest) -> bool:
+        """Return whether this digest is one to be told of."""
+        return self.wish == "all" or (self.wish == "strange" and bool(digest.strange))
 
 
 def list_addresses(notifiers: Sequence[NotifierSettings]) -> list[Address]:
@@ -21,3 +36,13 @@ def list_addresses(notifiers: Sequence[NotifierSettings]) -> list[Address]:
     return list(
         dict.fromkeys(Address(one.name, recipient) for one in notifiers for recipient in one.recipients)
     )
+
+
+def list_digest_readers(notifiers: Sequence[NotifierSettings]) -> list[DigestReader]:
+    """Return everybody who is told of history, and of which."""
+    return [
+        DigestReader(Address(one.name, recipient), one.history)
+        for one in notifiers
+        for recipient in dict.fromkeys(one.recipients)
+        if one.history != "never"
+    ]

@@ -1,0 +1,187 @@
+"""Digests of history through a real SMTP server: one mail each, never an alert, to who wants them."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from cloud.alerts.advice import load_adviser
+from cloud.alerts.book import AlertBook
+from cloud.alerts.settings import AlertSettings
+from cloud.notifiers.digests import DigestDesk
+from cloud.notifiers.email import EmailSettings
+from cloud.notifiers.outbox import Notification, NotificationOutbox
+from cloud.notifiers.post import LetterDesk, Post
+from cloud.notifiers.shelf import list_addresses, list_digest_readers
+from cloud.records import open_records
+from cloud.watch.history_book import HistoryDigest, JudgedSpan, StrangePast, has_unposted, put_digest
+from tests.integration.mail_rig import MailServer, RampReader, make_email_settings
+from tests.unit.alert_rig import PUMP, SCRIPT, START_S, make_cards
+
+SECOND = 1_000_000_000
+START_NS = START_S * SECOND
+FAN = "riverside/hall-2/drying/fan-1"
+WAIT_S = 20.0
+
+
+@pytest.fixture
+def server(free_port: int) -> Iterator[MailServer]:
+    """A mail server that takes everything until told otherwise."""
+    running = MailServer(free_port)
+    running.start()
+    yield running
+    running.stop()
+
+
+class Office:
+    """The post over records in which the watcher leaves digests."""
+
+    def __init__(self, folder: Path, *settings: EmailSettings) -> None:
+        self.engine = open_records(f"sqlite:///{folder}/records.sqlite")
+        self.outbox = NotificationOutbox(self.engine)
+        cards = make_cards()
+        self.book = AlertBook(
+            self.engine,
+            AlertSettings(),
+            cards,
+            adviser=load_adviser(),
+            addresses=list_addresses(settings),
+        )
+        began_ns = time.time_ns()
+        url = "http://forewarn.plant.example:8080/"
+        self.post = Post(
+            self.outbox,
+            self.book,
+            {one.name: one.build() for one in settings},
+            LetterDesk(cards, RampReader(START_S), url),
+            digests=DigestDesk(self.engine, list_digest_readers(settings), cards, url),
+            poll_s=0.02,
+            backoff_first_s=0.05,
+            clock_ns=lambda: START_NS + time.time_ns() - began_ns,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Run the post for a while."""
+        stop = asyncio.Event()
+        task = asyncio.create_task(self.post.run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await task
+
+    async def wait_told(self, digest_id: int) -> list[Notification]:
+        """Return the notifications of a digest once none of them waits, and it was looked at."""
+        until = time.monotonic() + WAIT_S
+        while True:
+            unposted = await asyncio.to_thread(has_unposted, self.engine)
+            rows = await asyncio.to_thread(self.outbox.list_due, 2**62, 100)
+            if not unposted and not rows:
+                return await asyncio.to_thread(self.outbox.list_of, f"history-{digest_id}-{START_S}")
+            assert time.monotonic() < until, rows
+            await asyncio.sleep(0.02)
+
+
+def make_digest(*, is_strange: bool = True) -> HistoryDigest:
+    """Return what three and a half hours of a pump and a fan showed: the pump was strange twice."""
+    span = JudgedSpan(str(PUMP), START_NS, START_NS + 12_600 * SECOND, 12_600)
+    found = StrangePast(
+        machine=str(PUMP),
+        first_ns=START_NS + 900 * SECOND,
+        last_ns=START_NS + 8_000 * SECOND,
+        rows_above=700,
+        peak=3.42,
+        tags=["bearing_temperature", SCRIPT],
+        episodes=2,
+        peak_ns=START_NS + 7_320 * SECOND,
+    )
+    calm = JudgedSpan(FAN, START_NS, START_NS + 60 * SECOND, 60)
+    return HistoryDigest(START_NS, 12_660, [found] if is_strange else [], [span, calm])
+
+
+def read_parts(server: MailServer) -> tuple[str, str]:
+    """Return text and HTML of the only mail that was taken."""
+    ((_, mail),) = server.taken
+    text, html = mail.get_body(("plain",)), mail.get_body(("html",))
+    assert text is not None
+    assert html is not None
+    return text.get_content(), html.get_content()
+
+
+async def test_a_digest_is_one_mail_and_no_alert(
+    server: MailServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names machine, span, episodes and the strongest instant, links to the span, and is sent once."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    office = Office(tmp_path, make_email_settings(server.port))
+    put_digest(office.engine, make_digest())
+    async with office.running():
+        (row,) = await office.wait_told(1)
+        await asyncio.sleep(0.2)
+    assert (row.state, row.occasion) == ("sent", "history")
+    ((recipient, mail),) = server.taken
+    assert recipient == "crew@plant.example"
+    assert mail["Subject"] == "[Forewarn] History of 2 machines was judged: 2 episodes"
+    assert mail["Message-ID"] == f"<history-1-{START_S}@plant.example>"
+    text, html = read_parts(server)
+    begin, end = START_NS // 1_000_000, START_NS // 1_000_000 + 12_600_000
+    for body in (text, html.replace("&amp;", "&")):
+        assert "Feed pump 7" in body
+        assert "2 episodes, strongest at 2026-11-23 04:15:20 UTC, 3.42 times the limit" in body
+        assert f"http://forewarn.plant.example:8080/machines/{PUMP}?from={begin}&to={end}" in body
+        assert "no alert was raised" in body
+        assert "Fan 1" in body
+    assert SCRIPT not in html
+    assert office.book.list_alerts() == []
+
+
+async def test_what_was_calm_is_told_to_who_asks_for_all(server: MailServer, tmp_path: Path) -> None:
+    """By default nobody reads that nothing was strange."""
+    curious = make_email_settings(server.port, name="all", recipients=["ada@plant.example"], history="all")
+    office = Office(tmp_path, make_email_settings(server.port), curious)
+    put_digest(office.engine, make_digest(is_strange=False))
+    async with office.running():
+        await office.wait_told(1)
+    ((recipient, mail),) = server.taken
+    assert recipient == "ada@plant.example"
+    assert mail["Subject"] == "[Forewarn] History of 2 machines was judged: nothing strange"
+
+
+async def test_digests_can_be_switched_off(server: MailServer, tmp_path: Path) -> None:
+    """The digest stays on the console; it is not sent later either."""
+    office = Office(tmp_path, make_email_settings(server.port, history="never"))
+    put_digest(office.engine, make_digest())
+    async with office.running():
+        assert await office.wait_told(1) == []
+    assert server.taken == []
+
+
+async def test_a_server_that_is_away_delays_the_digest(server: MailServer, tmp_path: Path) -> None:
+    """A restart in between changes nothing: it is mailed once, when the server takes it."""
+    settings = make_email_settings(server.port)
+    server.to_recipient["crew@plant.example"] = ["451 4.7.1 Greylisted, come back"] * 2
+    office = Office(tmp_path, settings)
+    put_digest(office.engine, make_digest())
+    await office.post.deliver_due()
+    assert server.taken == []
+    office.engine.dispose()
+    again = Office(tmp_path, settings)
+    async with again.running():
+        (row,) = await again.wait_told(1)
+    assert (row.state, row.attempts) == ("sent", 3)
+    assert len(server.taken) == 1
+
+
+async def test_nobody_is_told_of_what_was_found_long_ago(server: MailServer, tmp_path: Path) -> None:
+    """A mail office that was away for weeks does not flood the crew with old news."""
+    office = Office(tmp_path, make_email_settings(server.port))
+    put_digest(office.engine, structs.replace(make_digest(), told_ns=START_NS - 8 * 86_400 * SECOND))
+    async with office.running():
+        assert await office.wait_told(1) == []
+    assert server.taken == []
