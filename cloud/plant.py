@@ -97,6 +97,7 @@ class Plant:
             self._engine,
             settings.watch,
             show_drift=lambda machine, drift: self._metrics.show_drift(machine, drift.psi, drift.above_half),
+            store_drift=self._writer.write,
         ).run(stop)
 
     async def notify(self, stop: asyncio.Event) -> None:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from models.errors import ForewarnError
 from models.telemetry import Frame, MachinePath
 
-Measurement = Literal["telemetry", "score", "expected", "contribution"]
+Measurement = Literal["telemetry", "score", "expected", "contribution", "drift"]
 """`telemetry`: what machines said, one field per tag. `score`: fields score, limit, coverage.
-`expected`, `contribution`: one field per tag, what the model expects (the tag's unit) and signed sigmas."""
+`expected`, `contribution`: one field per tag, what the model expects (the tag's unit) and signed sigmas.
+`drift`: one field per tag, its population stability index, a row a day."""
 
 
 class StoreUnavailable(ForewarnError):

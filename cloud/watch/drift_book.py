@@ -1,11 +1,15 @@
 """The newest drift of each machine, kept in SQL, and as gauges for Prometheus."""
 
+from collections.abc import Mapping
+
 import msgspec
 from sqlalchemy import BigInteger, Column, Engine, String, Table, Text, select
 
 from cloud.records import metadata
+from cloud.stores import Block
 from cloud.transactions import begin_read, begin_write, insert_into
 from cloud.watch.drift import Drift
+from models.telemetry import Frame, MachinePath
 
 drift_table = Table(
     "drift",
@@ -49,3 +53,16 @@ class DriftBook:
         with begin_read(self._engine) as connection:
             rows = connection.execute(select(drift_table)).all()
         return {row.machine: KeptDrift(row.at_ns, _decoder.decode(row.drift)) for row in rows}
+
+
+def make_drift_blocks(drifts: Mapping[str, Drift], at_ns: int) -> list[Block]:
+    """Return the drifts, by machine, as they are stored: for plots over months."""
+    return [
+        Block(
+            "drift",
+            MachinePath.parse(machine),
+            [Frame([at_ns], {tag: [psi] for tag, psi in one.psi.items()})],
+        )
+        for machine, one in drifts.items()
+        if one.psi
+    ]

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,15 +14,15 @@ import structlog
 from sqlalchemy import Engine
 
 from cloud.ingest.gaps import list_gaps
-from cloud.stores import StoredMachine, StoreReader, StoreUnavailable
+from cloud.stores import Block, StoredMachine, StoreReader, StoreUnavailable
 from cloud.stores.shelf import StoreSettings
 from cloud.transactions import RecordsUnavailable
 from cloud.watch.apprentice import Answer, Errand, Errands
 from cloud.watch.drift import Drift
-from cloud.watch.drift_book import DriftBook, KeptDrift
+from cloud.watch.drift_book import DriftBook, KeptDrift, make_drift_blocks
 from cloud.watch.learning_book import LearningBook
 from cloud.watch.lessons import Lesson
-from cloud.watch.refit_book import KeptRefit, RefitBook
+from cloud.watch.refit_book import KeptRefit, RefitBook, find_next_refit
 from cloud.watch.versions import FreshStarts, read_card
 from cloud.watch.watching import WatchSettings
 from models.anomaly.bundle import BundleDamaged, BundleMissing, find_current
@@ -59,9 +59,11 @@ class School:
         settings: WatchSettings,
         *,
         show_drift: Callable[[str, Drift], None] = lambda _machine, _drift: None,
+        store_drift: Callable[[Sequence[Block]], object] = lambda _blocks: None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._show_drift = show_drift
+        self._store_drift = store_drift
         self._store = store
         self._bundles = bundles
         self._engine = engine
@@ -111,6 +113,8 @@ class School:
         self._refits.put(refits, self._clock_ns())
         drifts = {answer.lesson.machine: answer.drift for answer in answers if answer.drift is not None}
         self._drifts.put(drifts, self._clock_ns())
+        if blocks := make_drift_blocks(drifts, self._clock_ns()):
+            self._store_drift(blocks)
         for machine, drift in drifts.items():
             self._show_drift(machine, drift)
         for machine, refit in refits.items():
@@ -160,8 +164,8 @@ class School:
         card, wishes, now_ns = read_card(current), self._settings.learning, self._clock_ns()
         if card is None:
             return None
-        last_ns = max(card.trained_ns, kept.at_ns if kept else 0)
-        if wishes.refit == "gated" and now_ns - last_ns >= wishes.refit_days * 86_400 * NS_PER_S:
+        refit_ns = find_next_refit(card, kept, wishes)
+        if refit_ns is not None and now_ns >= refit_ns:
             return "refit"
         stale = drift is None or now_ns - drift.at_ns >= wishes.drift_hours * 3_600 * NS_PER_S
         return (

@@ -109,7 +109,30 @@ def make_dashboard() -> dashboard.Dashboard:
     strays = strays.unit("sigma").with_target(
         InfluxQuery("A", f'SELECT mean(/./) FROM "contribution" WHERE {PLACE}', "$col")
     )
-    return page.with_panel(score).with_panel(strays).with_panel(tags)
+    return (
+        page.with_panel(score)
+        .with_panel(strays)
+        .with_panel(make_drift_panel())
+        .with_panel(make_coverage_panel())
+        .with_panel(tags)
+    )
+
+
+def make_drift_panel() -> timeseries.Panel:
+    """Return the chart of how far each tag has moved from what was learned: a point a day."""
+    words = "Population stability index: below 0.1 as learned, from 0.25 on the model should learn anew."
+    panel = make_panel("Drift", words).height(7).span(12)
+    panel = panel.show_points(VisibilityMode.ALWAYS).span_nulls(True).interval("1h")
+    return panel.with_target(InfluxQuery("A", f'SELECT last(/./) FROM "drift" WHERE {PLACE}', "$col"))
+
+
+def make_coverage_panel() -> timeseries.Panel:
+    """Return the chart of how many of the tags the judgement rests on."""
+    words = "Share of the tags that a judgement rests on; below 60 % the machine cannot be judged."
+    panel = make_panel("Tags in use", words).height(7).span(12).unit("percentunit").min(0).max(1)
+    return panel.with_target(
+        InfluxQuery("A", f'SELECT min("coverage") FROM "score" WHERE {PLACE}', "coverage")
+    )
 
 
 def render_dashboard() -> str:

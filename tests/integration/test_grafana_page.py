@@ -22,6 +22,7 @@ COLUMNS: dict[Measurement, dict[str, list[Value]]] = {
     "telemetry": {"bearing_temperature": [57.0, 57.5, 58.0]},
     "expected": {"bearing_temperature": [55.0, 55.5, 56.0]},
     "contribution": {"bearing_temperature": [4.0, 9.0, 14.0]},
+    "drift": {"bearing_temperature": [0.04, 0.13, 0.31]},
     "score": {"score": [0.9, 1.6, 2.4], "limit": [1.5, 1.5, 1.5], "coverage": [1.0, 1.0, 1.0]},
 }
 
@@ -67,7 +68,7 @@ def list_queries() -> list[tuple[str, str]]:
 def test_every_panel_shows_what_was_written(server: InfluxServer) -> None:
     """Each query finds the three rows of its measurement, second by second."""
     queries = list_queries()
-    assert len(queries) == 5
+    assert len(queries) == 7
     for title, query in queries:
         (series,) = answer(server, query)
         shown = [row[1] for row in series["values"] if row[1] is not None]

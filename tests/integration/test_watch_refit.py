@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import insert
 
 from cloud.alerts import Alert
 from cloud.alerts.tables import alert_table, write_alert
+from cloud.alerts.verdicts import Verdict, VerdictBook, VerdictKind
 from cloud.stores import Block
 from cloud.stores.embedded import EmbeddedStoreSettings
 from cloud.transactions import begin_write
@@ -135,6 +137,7 @@ def test_drift_is_measured_daily_and_shown(rig: ReplayRig, tmp_path: Path) -> No
     rig.writer.write([Block("telemetry", PUMP, [moved])])
     school, shown = make_school(rig, tmp_path, refit="never"), []
     school._show_drift = lambda machine, drift: shown.append((machine, drift))
+    school._store_drift = rig.writer.write
     school.look(threading.Event())
     ((machine, drift),) = shown
     assert machine == str(PUMP)
@@ -143,4 +146,18 @@ def test_drift_is_measured_daily_and_shown(rig: ReplayRig, tmp_path: Path) -> No
     assert drift.above_half is not None
     assert 0.0 <= drift.above_half < 0.5
     assert DriftBook(rig.engine).list()[str(PUMP)].drift == drift
+    stored = rig.reader.read("drift", PUMP, 0, 2**62)
+    assert {tag: column.tolist() for tag, column in stored.values.items()} == {
+        tag: [psi] for tag, psi in drift.psi.items()
+    }
     assert school.look(threading.Event()) == []
+
+
+def test_what_the_crew_found_decides_what_a_challenger_must_find(rig: ReplayRig) -> None:
+    """A real fault is to be found, maintenance only left out; a false alarm is normal and is learned."""
+    events, verdicts = RefitBook(rig.engine), VerdictBook(rig.engine)
+    found = {}
+    for kind in get_args(VerdictKind):
+        verdicts.put("a-1", Verdict(kind, "", "Ada", NOW_NS))
+        found[kind] = [one.is_confirmed for one in events.list_events(PUMP, 0)]
+    assert found == {"real_fault": [True], "false_alarm": [], "maintenance": [False]}
