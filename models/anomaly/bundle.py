@@ -31,8 +31,10 @@ from models.anomaly.detectors import Detector
 from models.anomaly.detectors.shelf import DETECTORS, restore_detector
 from models.anomaly.features import Windows
 from models.anomaly.grid import NS_PER_S
-from models.anomaly.health import TagHealth
+from models.anomaly.health import TagHealth, restore_health
 from models.anomaly.limits import Limit
+from models.anomaly.regimes import Regimes, restore_regimes
+from models.anomaly.running import Running
 from models.anomaly.signing import (
     Keys,
     KeyUnusable,
@@ -88,6 +90,7 @@ class Card(msgspec.Struct, frozen=True):
 
     `left_out` names tags that are not judged, with the reason. `rows` are the grid's rows learned from.
     `promise` says how many false alarms to expect of the limit; None in bundles that promise windows only.
+    `running` says how the machine's ways of running are told apart, where that was asked for.
     """
 
     format: int
@@ -106,6 +109,12 @@ class Card(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     training_sha256: str
     promise: Promise | None = None
+    running: Running | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the grid that is judged: the tags, then those that only say how the machine runs."""
+        return self.tags if self.running is None else [*self.tags, *self.running.signals]
 
 
 class Bundle(msgspec.Struct, frozen=True):
@@ -115,6 +124,7 @@ class Bundle(msgspec.Struct, frozen=True):
     detector: Detector
     health: TagHealth
     signer: str = ""
+    regimes: Regimes | None = None
 
 
 class Packed(msgspec.Struct, frozen=True):
@@ -127,8 +137,8 @@ class Packed(msgspec.Struct, frozen=True):
 def pack_bundle(bundle: Bundle) -> Packed:
     """Return the contents of a bundle's files."""
     arrays = io.BytesIO()
-    health = {"health.still_rows": bundle.health.still_rows}
-    np.savez_compressed(arrays, allow_pickle=False, **health, **bundle.detector.arrays())
+    beside = bundle.health.arrays() | (bundle.regimes.arrays() if bundle.regimes else {})
+    np.savez_compressed(arrays, allow_pickle=False, **beside, **bundle.detector.arrays())
     return Packed(msgspec.json.format(msgspec.json.encode(bundle.card)), arrays.getvalue())
 
 
@@ -159,6 +169,17 @@ def save_bundle(root: Path, bundle: Bundle, keys: Keys | None = None) -> Path:
     return folder
 
 
+def adopt_unsigned(root: Path, keys: Keys) -> list[Path]:
+    """Sign the bundles from before signatures, unless there are keys already; return them.
+
+    Raises `KeyUnusable`.
+    """
+    found = list_unsigned(root) if is_keyless(keys) else []
+    for folder in found:
+        sign_bundle(folder, keys)
+    return found
+
+
 def list_unsigned(root: Path) -> list[Path]:
     """Return the whole bundles from before signatures, of all machines, that nobody has signed."""
     found = []
@@ -168,17 +189,6 @@ def list_unsigned(root: Path) -> list[Path]:
             is_old = msgspec.json.decode(contents[CARD], type=Card).format == UNSIGNED_FORMAT
             if is_old and not (card.parent / SIGNATURE).exists():
                 found.append(card.parent)
-    return found
-
-
-def adopt_unsigned(root: Path, keys: Keys) -> list[Path]:
-    """Sign the bundles from before signatures, unless there are keys already; return them.
-
-    Raises `KeyUnusable`.
-    """
-    found = list_unsigned(root) if is_keyless(keys) else []
-    for folder in found:
-        sign_bundle(folder, keys)
     return found
 
 
@@ -214,8 +224,8 @@ def unpack_bundle(packed: Packed, signer: str = "") -> Bundle:
     card = msgspec.json.decode(packed.card, type=Card)
     with np.load(io.BytesIO(packed.arrays), allow_pickle=False) as opened:
         arrays: dict[str, NDArray[Any]] = {name: opened[name] for name in opened.files}
-    health = TagHealth(arrays.pop("health.still_rows"))
-    return Bundle(card, restore_detector(card.detector, arrays), health, signer)
+    regimes = restore_regimes(arrays)
+    return Bundle(card, restore_detector(card.detector, arrays), restore_health(arrays), signer, regimes)
 
 
 def _verify(folder: Path, card: Card, sums: bytes, keys: Keys) -> str:

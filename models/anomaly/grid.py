@@ -27,6 +27,13 @@ class GridRows(msgspec.Struct, frozen=True):
     bad: NDArray[np.uint32]
     quiet: NDArray[np.int64] | None = None
 
+    def take_columns(self, count: int) -> "GridRows":
+        """Return the rows of the first `count` columns."""
+        if count == self.values.shape[1]:
+            return self
+        quiet = None if self.quiet is None else self.quiet[:count]
+        return GridRows(self.first, self.values[:, :count], self.bad[:, :count], quiet)
+
     @property
     def spoken(self) -> Mask:
         """Where the tag gave a sample, good or bad."""

@@ -27,12 +27,14 @@ class Guessing:
     def __init__(self, windows: Windows, seed: int, *, certain: bool) -> None:
         self.reach_rows = windows.longest
         self.held_out_: Vector = np.empty(0)
+        self.held_out_rows_ = np.empty(0, dtype=np.int64)
         self._seed = seed
         self._certain = certain
 
     def fit(self, values: Matrix) -> Self:
         """Learn nothing but how many rows there are."""
         self.held_out_ = np.full(len(values), 0.5) if self._certain else self._guess(len(values), 1)
+        self.held_out_rows_ = np.arange(len(values))
         return self
 
     def judge(self, values: Matrix, last: int | None = None) -> Judgement:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from models.anomaly.features import Matrix, Vector
@@ -43,6 +44,8 @@ class Detector(Protocol):
     reach_rows: int
     held_out_: Vector
     """Scores of the training rows, in order, each by a fit that did not see the rows around it."""
+    held_out_rows_: NDArray[np.int64]
+    """The numbers of those rows."""
 
     def fit(self, values: Matrix) -> Self:
         """Learn from `values` (rows, tags); raise `TrainingRejected`. The same rows always teach the same."""

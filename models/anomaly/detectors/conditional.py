@@ -74,6 +74,7 @@ class ConditionalDetector:
         self.residual_unit_ = _unit(_rms(own_residuals / self.inflation_), held_out_rms)
         self.distance_unit_ = _unit(own_distances, distances)
         self.held_out_ = self._join(held_out_rms, distances)
+        self.held_out_rows_ = np.flatnonzero(usable) * stride
         return self
 
     def judge(self, values: Matrix, last: int | None = None) -> Judgement:

@@ -67,6 +67,7 @@ class WindowedDetector(ABC):
         self.units_ = find_units(held_out)
         self._take_over(self._finish(self._learn_rows(features[usable])))
         self.held_out_ = self._join(held_out)
+        self.held_out_rows_ = np.flatnonzero(usable)
         return self
 
     def judge(self, values: Matrix, last: int | None = None) -> Judgement:
