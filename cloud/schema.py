@@ -33,6 +33,20 @@ UPGRADES: dict[int, Sequence[Step]] = {
         Step("machine_state", "ALTER TABLE machine_state ADD COLUMN judged_s FLOAT NOT NULL DEFAULT 0"),
         Step("machine_state", "ALTER TABLE machine_state ADD COLUMN judged_from_ns BIGINT"),
     ],
+    # An alert about a machine's model may be open beside the one about the machine.
+    4: [
+        Step("alert", "DROP INDEX one_open_alert_per_machine"),
+        Step(
+            "alert",
+            "CREATE UNIQUE INDEX one_open_alert_per_machine ON alert (machine) "
+            "WHERE cleared_ns IS NULL AND kind != 'model'",
+        ),
+        Step(
+            "alert",
+            "CREATE UNIQUE INDEX one_open_model_alert_per_machine ON alert (machine) "
+            "WHERE cleared_ns IS NULL AND kind = 'model'",
+        ),
+    ],
 }
 """By the version that they lead to. A new table needs no step; a new column needs one, and a test."""
 

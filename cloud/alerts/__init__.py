@@ -8,15 +8,16 @@ from cloud.watch.observations import Contribution
 from models.errors import ForewarnError
 from models.telemetry import MachinePath
 
-AlertKind = Literal["machine", "tag"]
-"""`machine`: the machine does not behave as it used to. `tag`: a sensor of it cannot be believed."""
+AlertKind = Literal["machine", "tag", "model"]
+"""`machine`: the machine does not behave as it used to. `tag`: a sensor of it cannot be believed.
+`model`: its newest model cannot take charge, which says nothing of the machine: score and limit are 0."""
 
 AlertState = Literal["raised", "acknowledged", "cleared"]
 """ISA-18.2: `raised` is active and unacknowledged; a cleared alert may still be unacknowledged."""
 
 AlertChange = Literal["raised", "escalated", "widened", "acknowledged", "reviewed", "cleared"]
-"""`escalated`: a tag alert became a machine alert. `widened`: one more tag of it is faulty. `reviewed`:
-somebody said what was found."""
+"""`escalated`: a tag alert became a machine alert. `widened`: one more tag of it is faulty, or its
+model is in trouble for another reason. `reviewed`: somebody said what was found."""
 
 
 class UnknownAlert(ForewarnError):

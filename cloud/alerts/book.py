@@ -2,18 +2,21 @@
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from cloud.alerts import Alert, AlertChange, AlertEvent, UnknownAlert
 from cloud.alerts.advice import Adviser
+from cloud.alerts.model_alerts import note_models
 from cloud.alerts.settings import AlertSettings
 from cloud.alerts.states import Change, Progress, advance
 from cloud.alerts.tables import (
     BY_CHARS_MAX,
+    IS_OPEN,
     alert_event_table,
     alert_table,
     progress_table,
@@ -62,6 +65,17 @@ class AlertBook:
         with begin_write(self._engine) as connection:
             found = self._take_in(connection, observations)
         self._progress.update(found)  # only what is committed is remembered
+
+    def note_models(self, troubles: Mapping[MachinePath, str]) -> None:
+        """Take why machines' newest models cannot take charge; "" clears the alert of one that can."""
+        now_ns = self._clock_ns()
+
+        def tell(connection: Connection, alert_id: str, change: Literal["raised", "cleared"]) -> None:
+            if change in self._rules.tell:
+                put_notifications(connection, self._addresses, alert_id, change, now_ns)
+
+        with begin_write(self._engine) as connection:
+            note_models(connection, troubles, self._cards, now_ns, tell)
 
     def list_alerts(
         self, *, open_only: bool = False, machine: MachinePath | None = None, limit: int = 100
@@ -155,7 +169,7 @@ class AlertBook:
 
     def _change_open(self, connection: Connection, seen: Observation, change: Change) -> Alert:
         """Return the machine's open alert after an escalation, one more faulty tag, or its end."""
-        is_ours = (alert_table.c.machine == str(seen.machine)) & alert_table.c.cleared_ns.is_(None)
+        is_ours = (alert_table.c.machine == str(seen.machine)) & IS_OPEN
         alert = read_alert(connection.execute(select(alert_table).where(is_ours)).one())
         if change.step == "cleared":
             alert = msgspec.structs.replace(alert, cleared_ns=seen.timestamp)
@@ -236,7 +250,7 @@ def _raise_peak(connection: Connection, machine: MachinePath, score: float) -> N
         update(alert_table)
         .where(
             alert_table.c.machine == str(machine),
-            alert_table.c.cleared_ns.is_(None),
+            IS_OPEN,
             (alert_table.c.score_peak < score) | alert_table.c.score_peak.is_(None),
         )
         .values(score_peak=score)

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     delete,
     insert,
 )
@@ -44,14 +45,17 @@ alert_table = Table(
     Column("score_peak", Float, nullable=False),
     Column("evidence", Text, nullable=False),
 )
+IS_OPEN = and_(alert_table.c.cleared_ns.is_(None), alert_table.c.kind != "model")
+"""Of the alerts about a machine itself; one about its model may be open beside them."""
+
+IS_OPEN_MODEL = and_(alert_table.c.cleared_ns.is_(None), alert_table.c.kind == "model")
+
 # The promise "one open alert per machine" is the database's, whoever writes.
-Index(
-    "one_open_alert_per_machine",
-    alert_table.c.machine,
-    unique=True,
-    sqlite_where=alert_table.c.cleared_ns.is_(None),
-    postgresql_where=alert_table.c.cleared_ns.is_(None),
-)
+for _name, _is_open in (
+    ("one_open_alert_per_machine", IS_OPEN),
+    ("one_open_model_alert_per_machine", IS_OPEN_MODEL),
+):
+    Index(_name, alert_table.c.machine, unique=True, sqlite_where=_is_open, postgresql_where=_is_open)
 
 alert_event_table = Table(
     "alert_event",

@@ -72,7 +72,7 @@ def read_charts(
         score=draw_line(*column_of(score, "score"), window.points),
         limit=draw_line(*column_of(score, "limit"), window.points),
         tags=sorted(tags, key=lambda chart: (not chart.fault, -abs(chart.sigma or 0.0), chart.title)),
-        marks=[mark(alert) for alert in alerts if overlaps(alert, window)],
+        marks=[mark(alert) for alert in alerts if alert.kind != "model" and overlaps(alert, window)],
     )
 
 

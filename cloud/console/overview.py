@@ -34,10 +34,12 @@ class Sighting(NamedTuple):
 
 
 def choose_alerts(alerts: Iterable[Alert]) -> dict[MachinePath, Alert]:
-    """Return the open alert of each machine that has one; a machine's alert goes before a tag's."""
+    """Return the open alert of each machine that has one; a model's is none of the machine."""
     chosen: dict[MachinePath, Alert] = {}
     for alert in alerts:
-        if alert.is_open and (alert.machine not in chosen or alert.kind == "machine"):
+        if alert.kind == "model" or not alert.is_open:
+            continue
+        if alert.machine not in chosen or alert.kind == "machine":
             chosen[alert.machine] = alert
     return chosen
 

@@ -186,7 +186,7 @@ class AlertNotice(Shape):
 
 
 class AlertRow(Shape):
-    """An alert in the list. `state` is raised, acknowledged or cleared; `kind` machine or tag."""
+    """An alert in the list. `state` is raised, acknowledged or cleared; `kind` machine, tag or model."""
 
     id: str
     machine: str

@@ -49,8 +49,8 @@ def make_sheet(
     row = make_row(alert, card)
     return shapes.AlertSheet(
         **row.model_dump(),
-        score=alert.score,
-        limit=alert.limit,
+        score=None if alert.kind == "model" else alert.score,
+        limit=None if alert.kind == "model" else alert.limit,
         cause=alert.cause,
         tags=[*_list_deviations(alert, card), *_list_faults(alert, card)],
         advice=list(alert.advice),

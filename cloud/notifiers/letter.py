@@ -89,9 +89,11 @@ def write_subject(alert: Alert, occasion: Occasion, card: MachineCard) -> str:
     names = [clean(name_tag(card, tag)) for tag in alert.tags]
     where = f"[Forewarn] {clean(card.title)} ({alert.machine})"
     if occasion == "cleared":
-        what = "back to normal"
+        what = "a good model took charge" if alert.kind == "model" else "back to normal"
     elif alert.kind == "tag":
         what = f"sensor fault, {join_words(names)} cannot be believed"
+    elif alert.kind == "model":
+        what = "its newest model cannot take charge"
     elif names:
         what = f"{join_words(names)} {'is' if len(names) == 1 else 'are'} not normal"
     else:
@@ -130,6 +132,8 @@ def clean(text: str, *, chars_max: int = WORDS_CHARS_MAX) -> str:
 
 
 def _headline(alert: Alert, occasion: Occasion) -> str:
+    if alert.kind == "model":
+        return "A good model took charge" if occasion == "cleared" else "The newest model cannot take charge"
     if occasion == "cleared":
         return "Back to normal"
     if alert.kind == "tag":
@@ -140,6 +144,8 @@ def _headline(alert: Alert, occasion: Occasion) -> str:
 
 
 def _write_opening(alert: Alert, occasion: Occasion, lead: str, card: MachineCard) -> str:
+    if alert.kind == "model":
+        return f"The alert was: {lead}" if occasion == "cleared" else lead
     if occasion == "cleared":
         return (
             f"The readings fit together again as they do when the machine is healthy. The alert was: {lead}"

@@ -34,6 +34,8 @@ def draw_alert(alert: Alert, card: MachineCard, reader: StoreReader) -> bytes:
 
     Raises `PictureMissing` with the reason in words.
     """
+    if alert.kind == "model":
+        raise PictureMissing("No picture: nothing is known against the machine itself.")
     try:
         request = gather_request(alert, card, reader)
     except StoreUnavailable as error:

@@ -24,6 +24,9 @@ class Book(Protocol):
     def observe(self, observations: Sequence[Observation]) -> None:
         """Take observations, oldest first per machine; `RecordsUnavailable` asks for the same call again."""
 
+    def note_models(self, troubles: Mapping[MachinePath, str]) -> None:
+        """Take why models cannot take charge, "" of those that can; `RecordsUnavailable` asks again."""
+
 
 class TellingDesk:
     """Tells observations in order; while the records are away they wait, the oldest giving way."""
@@ -33,6 +36,7 @@ class TellingDesk:
         self._states = MachineStates(engine)
         self._progress = WatchProgress(engine)
         self._untold: deque[Observation] = deque(maxlen=UNTOLD_MAX)
+        self._troubles: dict[MachinePath, str] = {}
         self._latest: dict[MachinePath, Observation] = {}
         self._kept: dict[MachinePath, Progress] = {}
         self._records_away = False
@@ -48,12 +52,20 @@ class TellingDesk:
         """Take the newest state of a machine: news for the console, none for the book."""
         self._latest[seen.machine] = seen
 
+    def note_model(self, machine: MachinePath, trouble: str) -> None:
+        """Take why the newest model of a machine cannot take charge; "" when it could."""
+        self._troubles[machine] = trouble
+
     def tell(self) -> None:
         """Tell the book what it was not told yet."""
-        if not self._untold:
+        if not self._untold and not self._troubles:
             return
         try:
-            self._book.observe(list(self._untold))
+            if self._troubles:
+                self._book.note_models(self._troubles)
+                self._troubles = {}
+            if self._untold:
+                self._book.observe(list(self._untold))
         except RecordsUnavailable as error:
             self.say_records_away(error)
             return

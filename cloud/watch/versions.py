@@ -9,7 +9,6 @@ from cloud.records import metadata
 from cloud.transactions import begin_read, begin_write, insert_into
 from models.anomaly.bundle import (
     CARD,
-    CURRENT,
     BundleDamaged,
     BundleMissing,
     Card,
@@ -18,6 +17,7 @@ from models.anomaly.bundle import (
     locate_machine,
     point_to,
 )
+from models.anomaly.bundle_places import retire_machine
 from models.anomaly.signing import Keys
 from models.errors import ForewarnError
 from models.telemetry import MachinePath
@@ -98,11 +98,7 @@ def roll_back(root: Path, machine: MachinePath, keys: Keys | None = None) -> Ver
 
 def retire(root: Path, machine: MachinePath) -> bool:
     """Let no version be in charge: the machine learns anew. Return whether one was; all versions are kept."""
-    pointer = locate_machine(root, machine) / CURRENT
-    if not pointer.is_file():
-        return False
-    pointer.unlink()
-    return True
+    return retire_machine(locate_machine(root, machine))
 
 
 class FreshStarts:

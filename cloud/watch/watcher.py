@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from cloud.ingest.gaps import StoredGap, list_gaps
 from cloud.stores import Block, StoreReader, StoreUnavailable, StoreWriter
 from cloud.transactions import RecordsUnavailable
+from cloud.watch.bundle_desk import BundleDesk
 from cloud.watch.history import HistoryDesk
 from cloud.watch.learning_book import LearningBook
 from cloud.watch.past import Past
@@ -21,7 +22,7 @@ from cloud.watch.scores import STORE_AWAY, ScoreQueue
 from cloud.watch.telling import Book, TellingDesk
 from cloud.watch.watched import WatchedMachine
 from cloud.watch.watching import WatchSettings
-from models.anomaly.bundle import Bundle, BundleDamaged, BundleMissing, find_current, load_current
+from models.anomaly.bundle import Bundle
 from models.anomaly.grid import NS_PER_S, step_ns
 from models.telemetry import Gap, MachinePath
 
@@ -54,15 +55,14 @@ class Watcher:
     ) -> None:
         self._reader = reader
         self._scores = ScoreQueue(writer)
-        self._bundles = bundles
         self._engine = engine
         self._desk = TellingDesk(book, engine)
+        self._bundle_desk = BundleDesk(bundles, settings, self._desk.note_model)
         self._lessons = LearningBook(engine)
         self._history = HistoryDesk(reader, engine, settings.history_after_s, clock_ns)
         self._settings = settings
         self._clock_ns = clock_ns
         self._machines: dict[MachinePath, WatchedMachine] = {}
-        self._tried: dict[MachinePath, Path] = {}
         self._sought: set[MachinePath] = set()
         self._reached: dict[MachinePath, Progress] | None = None
         self._arrived_s: dict[MachinePath, float] = {}
@@ -164,31 +164,15 @@ class Watcher:
     def _check_bundle(self, machine: WatchedMachine, until_ns: int | None = None) -> None:
         """Put the machine's current bundle in charge when it is new; a damaged one never takes charge."""
         self._sought.add(machine.machine)
-        try:
-            folder = find_current(self._bundles, machine.machine)
-            if self._tried.get(machine.machine) == folder:
-                return
-            self._tried[machine.machine] = folder
-            keys = self._settings.locate_keys(self._bundles)
-            bundle = load_current(self._bundles, machine.machine, keys)
-        except BundleMissing:
-            if machine.bundle is not None:
-                machine.forget()
-                self._tried.pop(machine.machine, None)
-                log.info("bundle_retired", machine=str(machine.machine))
-            return
-        except BundleDamaged as error:
-            if machine.trouble != str(error):
-                machine.trouble = str(error)
-                log.warning("bundle_refused", machine=str(machine.machine), reason=str(error))
+        bundle = self._bundle_desk.find_new(machine)
+        if bundle is None:
             return
         until_ns = until_ns or machine.newest_ns + 1
         machine.expect(until_ns)
         self._warm_up(machine, bundle, self._clock_ns() + FUTURE_NS_MAX if machine.has_begun else until_ns)
         provisional = bundle.card.limit.provisional
-        log.info(
-            "bundle_in_charge", machine=str(machine.machine), bundle=folder.name, provisional=provisional
-        )
+        name = self._bundle_desk.name_newest(machine.machine)
+        log.info("bundle_in_charge", machine=str(machine.machine), bundle=name, provisional=provisional)
 
     def _warm_up(self, machine: WatchedMachine, bundle: Bundle, until_ns: int) -> None:
         """Let `bundle` take charge, its windows filled from the store up to `until_ns`."""

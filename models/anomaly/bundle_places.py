@@ -7,7 +7,7 @@ from pathlib import Path
 from models.errors import ForewarnError
 from models.telemetry import MachinePath
 
-CARD, CURRENT = "card.json", "current"
+CARD, CURRENT, RETIRED = "card.json", "current", "retired"
 FILE_BYTES_MAX = 256 * 1024 * 1024
 
 
@@ -29,6 +29,21 @@ def point_to(home: Path, name: str) -> None:
     pointer = home / f".{CURRENT}-{secrets.token_hex(4)}"
     write_file(pointer, f"{name}\n".encode())
     pointer.replace(home / CURRENT)
+    (home / RETIRED).unlink(missing_ok=True)
+
+
+def retire_machine(home: Path) -> bool:
+    """Let none be current, on purpose: the versions stay. Return whether one was."""
+    if not (home / CURRENT).is_file():
+        return False
+    (home / RETIRED).touch()
+    (home / CURRENT).unlink()
+    return True
+
+
+def is_retired(root: Path, machine: MachinePath) -> bool:
+    """Return whether a machine is without a current bundle because somebody said so."""
+    return (locate_machine(root, machine) / RETIRED).is_file()
 
 
 def find_bundle(place: Path) -> Path:

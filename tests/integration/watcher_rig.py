@@ -1,6 +1,6 @@
 """A store with a past of normal running, a watcher over it, and a book that keeps what it is told."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ class RecordingBook:
 
     def __init__(self) -> None:
         self.seen: list[Observation] = []
+        self.troubles: dict[MachinePath, str] = {}
         self.away = False
 
     def observe(self, observations: Sequence[Observation]) -> None:
@@ -57,6 +58,12 @@ class RecordingBook:
         if self.away:
             raise RecordsUnavailable("the records are away")
         self.seen += observations
+
+    def note_models(self, troubles: Mapping[MachinePath, str]) -> None:
+        """Keep them, unless the records are away."""
+        if self.away:
+            raise RecordsUnavailable("the records are away")
+        self.troubles.update(troubles)
 
     def judged(self) -> list[Observation]:
         """Return those with a score."""

@@ -1,0 +1,81 @@
+"""Which bundle judges a machine: a new one takes charge when it is good, else the previous one stays."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from cloud.watch.watched import WatchedMachine
+from cloud.watch.watching import WatchSettings
+from models.anomaly.bundle import Bundle, BundleDamaged, BundleMissing, find_current, load_current
+from models.anomaly.bundle_places import is_retired, locate_machine
+from models.telemetry import MachinePath
+
+log = structlog.get_logger()
+
+
+class BundleDesk:
+    """Looks for machines' newest bundles. `tell` takes why one cannot take charge, or "" once one could."""
+
+    def __init__(
+        self, bundles: Path, settings: WatchSettings, tell: Callable[[MachinePath, str], None]
+    ) -> None:
+        self._bundles = bundles
+        self._settings = settings
+        self._tell = tell
+        self._tried: dict[MachinePath, Path] = {}
+        self._refused: dict[MachinePath, tuple[int, ...]] = {}
+
+    def find_new(self, machine: WatchedMachine) -> Bundle | None:
+        """Return the bundle that is to take charge of the machine now; None when all stays as it is."""
+        path = machine.machine
+        try:
+            folder = find_current(self._bundles, path)
+            if self._tried.get(path) == folder and not self._was_mended(path, folder):
+                return None
+            self._tried[path], self._refused[path] = folder, self._stamp(folder)
+            bundle = load_current(self._bundles, path, self._settings.locate_keys(self._bundles))
+        except BundleMissing:
+            self._miss(machine)
+            return None
+        except BundleDamaged as error:
+            self._refuse(machine, str(error))
+            return None
+        del self._refused[path]
+        self._tell(path, "")
+        if not bundle.signer:
+            log.warning("bundle_unsigned", machine=str(path), mend=f"forewarn models sign {folder}")
+        return bundle
+
+    def name_newest(self, machine: MachinePath) -> str:
+        """Return the version that was looked at last; "" of none."""
+        return self._tried[machine].name if machine in self._tried else ""
+
+    def _was_mended(self, machine: MachinePath, folder: Path) -> bool:
+        """Return whether a refused bundle's files, or the trusted keys, have changed since it was tried."""
+        return machine in self._refused and self._refused[machine] != self._stamp(folder)
+
+    def _stamp(self, folder: Path) -> tuple[int, ...]:
+        files = [*sorted(folder.glob("*")), self._settings.locate_keys(self._bundles).trusted]
+        return tuple(file.stat().st_mtime_ns for file in files if file.exists())
+
+    def _miss(self, machine: WatchedMachine) -> None:
+        """Let a machine learn anew after a reset; a model that merely vanished goes on from memory."""
+        if machine.bundle is None:
+            return
+        self._tried.pop(machine.machine, None)
+        if is_retired(self._bundles, machine.machine):
+            machine.forget()
+            self._tell(machine.machine, "")
+            log.info("bundle_retired", machine=str(machine.machine))
+        else:
+            home = locate_machine(self._bundles, machine.machine)
+            self._refuse(
+                machine, f"{home}: no model is in charge there any more: put it back, or train again"
+            )
+
+    def _refuse(self, machine: WatchedMachine, trouble: str) -> None:
+        if machine.trouble != trouble:
+            machine.trouble = trouble
+            log.warning("bundle_refused", machine=str(machine.machine), reason=trouble)
+            self._tell(machine.machine, trouble)
