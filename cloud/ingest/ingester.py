@@ -32,6 +32,7 @@ STORE_AWAY = (
     "the store does not say yet which series it has: the event store_lost or store_needs_mending says why"
 )
 LEARN_INTERVAL_S = 60.0
+LEAVE_S_MAX = 5.0
 
 Sink = Callable[[Sequence[Block]], None]
 
@@ -85,11 +86,19 @@ class Ingester:
                 if deliveries:
                     self._settle(deliveries, stop)
                 self._note_statuses()
+            self._leave(stop)
             self._note_statuses(now=True)
         except Stopped:
             log.warning("stopped_while_store_away", kept=KEPT)
         finally:
             self._intake.stop()
+
+    def _leave(self, stop: threading.Event) -> None:
+        """Settle what is under way to us: nobody else would get it before its gateway sends it again."""
+        self._intake.decline()
+        until_s = time.monotonic() + LEAVE_S_MAX
+        while time.monotonic() < until_s and (deliveries := self._intake.take()):
+            self._settle(deliveries, stop)
 
     def _settle(self, deliveries: list[Delivery], stop: threading.Event) -> None:
         found = sort_deliveries(deliveries, self._intake.read_topic, self._ledger.look_up)

@@ -60,7 +60,7 @@ class IngestSettings(Settings):
     linger_s: float = Field(default=0.2, ge=0.0, le=10.0)
     write_bytes_max: int = Field(default=4_000_000, ge=10_000, le=100_000_000)
     inbox_bytes_max: int = Field(default=64_000_000, ge=1_000_000, le=1_000_000_000)
-    session_expiry_s: int = Field(default=60, ge=0, le=86_400)
+    session_expiry_s: int = Field(default=15, ge=0, le=86_400)
     new_series_per_hour_max: int = Field(default=10_000, ge=1)
 
 
@@ -115,6 +115,11 @@ class Intake:
         """
         self._leaving = True
         self._link.stop(end_session=True)
+
+    def decline(self) -> None:
+        """Ask the broker for no more batches: those of our share that are under way still come."""
+        self._leaving = True
+        self._link.unsubscribe()
 
     def check(self) -> None:
         """See to the link between two writes; raise `LinkDied` when its thread is gone."""

@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from models.link.acks import AckOrder
+from models.link.goodbye import await_close
 from models.link.limits import RETAIN_REFUSED, BrokerLimits, read_limits
 from models.link.messages import LinkDown, LinkMessage, LinkState, PacketTooLarge, Will
 from models.link.reasons import (
@@ -71,6 +72,7 @@ class Link:
         self._session_expiry_s = session_expiry_s
         self._takeovers = Takeovers()
         self._acks = AckOrder()
+        self._leaving = False
         self._client: paho.Client | None = None
         self._limits = BrokerLimits()
         self.certificate_shown: bytes | None = None
@@ -102,6 +104,7 @@ class Link:
         client.on_message = self._arrived
         client.on_publish = self._published
         client.on_socket_open = self._opened
+        client.on_socket_close = self._closing
         client.on_subscribe = self._answered
         self._client = client
         client.connect_async(
@@ -118,6 +121,7 @@ class Link:
 
         With `end_session` the broker keeps nothing for us, whatever `session_expiry_s` was.
         """
+        self._leaving = True
         if self._client is not None:
             code = ReasonCode(PacketTypes.DISCONNECT, identifier=_GOODBYE_WITH_WILL) if with_will else None
             properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
@@ -125,6 +129,12 @@ class Link:
                 properties.SessionExpiryInterval = 0
             self._client.disconnect(code, properties)
             self._client.loop_stop()
+
+    def unsubscribe(self) -> None:
+        """Ask for no more messages; those that the broker has put by for us still come."""
+        topics, self._subscriptions = self._subscriptions, []
+        if self._client is not None and topics:
+            self._client.unsubscribe(topics)
 
     def is_connected(self) -> bool:
         """Return whether the broker has accepted the connection that stands now."""
@@ -220,6 +230,11 @@ class Link:
             self.certificate_shown = sock.getpeercert(binary_form=True)
         if self._renew_will is not None:
             _set_will(client, self._renew_will())
+
+    def _closing(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        """The connection is about to be closed."""
+        if self._leaving:
+            await_close(sock)
 
     def _connect_failed(self, client: paho.Client, _userdata: Any) -> None:
         # paho calls this from inside its `except` block and does not pass the error on.

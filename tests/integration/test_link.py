@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ class Ear:
         self.states: list[LinkState] = []
         self.messages: list[LinkMessage] = []
         self.delivered: dict[int, int] = {}
+        self.take: Callable[[LinkMessage], None] = lambda _message: None
+
+    def hear_message(self, message: LinkMessage) -> None:
+        """Keep a message, and do with it what is to be done."""
+        self.messages.append(message)
+        self.take(message)
 
     def hear_delivery(self, mid: int, code: int) -> None:
         """Keep the answer to one message."""
@@ -30,7 +37,7 @@ class Ear:
         link = Link(
             settings,
             name,
-            on_message=self.messages.append,
+            on_message=self.hear_message,
             on_state=self.states.append,
             on_delivered=self.hear_delivery,
             subscriptions=topics,
@@ -186,3 +193,36 @@ def test_tls_towards_a_plain_listener_is_explained(mosquitto: Mosquitto) -> None
     wait_until(lambda: bool(ear.states), "the failure is said")
     assert ear.states[0].reason.endswith("check the port and tls")
     link.stop()
+
+
+def test_a_goodbye_is_heard_while_messages_pour_in(mosquitto: Mosquitto) -> None:
+    """A link that ends its session leaves nothing behind, though the broker is writing to it just then."""
+    speaker, ended = Ear(), threading.Event()
+    source = speaker.link(mosquitto.settings, "source")
+    wait_until(source.is_connected, "connected")
+
+    def pour() -> None:
+        while not ended.wait(0.0005):
+            source.publish("pour/in", b"x" * 1_000)
+
+    pouring = threading.Thread(target=pour)
+    pouring.start()
+    try:
+        for _ in range(5):
+            hearer = Ear()
+            sink = hearer.link(mosquitto.settings, "sink", "pour/in", session_expiry_s=60)
+            hearer.take = sink.acknowledge
+            wait_until(lambda heard=hearer: len(heard.messages) > 300, "messages pour in")  # type: ignore[misc]  # bound
+            sink.stop(end_session=True)
+            assert not _is_heard(source, speaker, "pour/in")
+    finally:
+        ended.set()
+        pouring.join()
+        source.stop()
+
+
+def _is_heard(source: Link, ear: Ear, topic: str) -> bool:
+    """Return whether the broker has somebody for a message."""
+    mid = source.publish(topic, b"x")
+    wait_until(lambda: mid in ear.delivered, "the answer arrives")
+    return ear.delivered[mid] != NO_MATCHING_SUBSCRIBERS
