@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from models.anomaly.detectors import Judgement
 from models.anomaly.detectors.blame import spread_blame
 from models.anomaly.detectors.linear import estimate_drift
 from models.anomaly.detectors.members import (
@@ -14,6 +15,8 @@ from models.anomaly.detectors.members import (
     measure_distance,
     root_mean_square,
 )
+from models.anomaly.detectors.memory import Memory
+from models.anomaly.detectors.panel import Gauge, Panel
 from models.anomaly.detectors.windowed import State, WindowedDetector
 from models.anomaly.features import Mask, Matrix, Vector
 
@@ -36,6 +39,7 @@ class FuseDetector(WindowedDetector):
     def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)
         self._operators: dict[bytes, tuple[Matrix, Matrix]] = {}
+        self._panel: Panel | None = None
         self._residual_squares: list[Vector] = []
         self._inflation: Vector = np.empty(0)
 
@@ -54,9 +58,67 @@ class FuseDetector(WindowedDetector):
             "memory": choose_memory(rows * ease),
         }
 
+    def judge(self, values: Matrix, last: int | None = None) -> Judgement:
+        """Return the judgement of the last rows; a single one without missing values takes a fast way."""
+        if last == 1 and len(values) >= self.reach_rows:
+            judgement = self._find_panel().judge([values[-self.reach_rows :]])[0]
+            if judgement is not None:
+                return judgement
+        return super().judge(values, last)
+
+    def score_row(self, window: Matrix) -> float:
+        """Return the score of the last row of `window` (reach_rows, tags), without causes.
+
+        The same as `judge` says of it, to the last bit; NaN where a value is missing in the window.
+        """
+        return self._find_panel().score([window])[0]
+
+    def make_gauge(self) -> Gauge:
+        """Return what was learned, arranged for a panel."""
+        state, scales, tags = self.state_, self.scales_, len(self.scales_.centre)
+        means, per_tag = len(self.windows.means), self.windows.per_tag
+        mean, per_scale = state["mean"].reshape(per_tag, tags).copy(), state["scale"].reshape(per_tag, tags)
+        scale = per_scale * scales.scale
+        mean[:means] *= scales.scale
+        # The logarithm of a variance is twice that of a deviation, and the tags' units are added to it.
+        mean[means:] = 2.0 * (mean[means:] + np.log(scales.scale))
+        scale[means:] = 2.0 * per_scale[means:]
+        residual, whiten = self._make_operators(state, np.ones(tags, dtype=bool))
+        blocks = np.stack([residual[at : at + tags, at : at + tags] for at in range(0, len(residual), tags)])
+        weights = 1.0 / (len(self.units_) * self.units_**2)
+        to_residual = float(np.sqrt(weights[-1] / len(residual)))
+        deviation = 1.0 / np.diag(blocks[0]) / to_residual
+        return Gauge(
+            windows=self.windows,
+            centre=scales.centre,
+            floor=(scales.spread_floor * scales.scale) ** 2,
+            mean=mean.ravel(),
+            per_scale=1.0 / scale.ravel(),
+            whiten=whiten * np.sqrt(weights[0] / len(whiten)),
+            residual=blocks * to_residual,
+            weight=float(weights[1]),
+            ease=state["ease"],
+            memory=Memory(state["memory"].astype(np.float32)),
+            sigmas=1.0 / (state["inflation"] * to_residual),
+            units=per_scale[0] * scales.scale * deviation,
+            explain=self._explain_row,
+        )
+
+    def _find_panel(self) -> Panel:
+        if self._panel is None:
+            self._panel = Panel([self.make_gauge()])
+        return self._panel
+
+    def _explain_row(self, row: Vector) -> tuple[Vector, Vector]:
+        """Return sigmas and distances in the tags' units of a standardised row with all tags."""
+        features = row * self.state_["scale"] + self.state_["mean"]
+        sigma, distance = self._explain(features[None], np.ones(len(self.scales_.centre), dtype=bool))
+        return sigma[0], distance[0] * self.scales_.scale
+
     def _take_over(self, state: State) -> None:
         super()._take_over(state)
         self._operators = {}
+        self._panel = None
 
     def _rate(self, rows: Matrix, state: State, mask: Mask) -> Matrix:
         residuals, whitening = self._find_operators(state, mask)
