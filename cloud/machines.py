@@ -54,6 +54,10 @@ class CardBox:
         """Return the card of `machine`, its `title` and `type` never empty."""
         return self._cards.get(machine) or _complete(MachineCard(path=machine))
 
+    def list_units(self, machine: MachinePath) -> dict[str, str]:
+        """Return the units of the machine's tags by tag, as far as somebody wrote them down."""
+        return {tag: card.unit for tag, card in self.of(machine).tags.items() if card.unit}
+
 
 def title_of(name: str) -> str:
     """Return a name as a person would write it: `bearing_temperature` as `Bearing temperature`."""

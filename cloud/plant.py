@@ -96,6 +96,7 @@ class Plant:
             settings.bundles,
             self._engine,
             settings.watch,
+            cards=self._cards,
             show_drift=lambda machine, drift: self._metrics.show_drift(machine, drift.psi, drift.above_half),
             store_drift=self._writer.write,
         ).run(stop)

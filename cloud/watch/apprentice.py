@@ -42,6 +42,9 @@ class Errand(msgspec.Struct, frozen=True):
     card: Card | None = None
     """For a machine with a model: only its drift from what this card learned is wanted."""
 
+    units: dict[str, str] = {}
+    """The units of its tags, as far as somebody wrote them down."""
+
 
 class Answer(msgspec.Struct, frozen=True):
     """What became of an errand: `refit` where there was a challenger, `drift` where that was asked for."""
@@ -83,9 +86,10 @@ def teach(reader: StoreReader, bundles: Path, errand: Errand, settings: WatchSet
         return Answer(lesson)
     if errand.events is not None:
         marked = mark_holes(table, errand.gaps, step_ns(settings.grid_s))
-        return Answer(lesson, challenge(reader, bundles, machine, marked, errand.events, settings))
+        refit = challenge(reader, bundles, machine, marked, errand.events, settings, errand.units)
+        return Answer(lesson, refit)
     try:
-        train_machine(reader, bundles, machine, span, settings, errand.gaps)
+        train_machine(reader, bundles, machine, span, settings, errand.gaps, errand.units)
     except TrainingRejected as error:
         return Answer(msgspec.structs.replace(lesson, trouble=str(error)))
     return Answer(lesson)

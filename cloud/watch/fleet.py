@@ -11,13 +11,15 @@ from sqlalchemy import Column, Engine, String, Text, select
 from sqlalchemy import Table as SqlTable
 
 from cloud.ingest.gaps import list_gaps
+from cloud.machines import CardBox
 from cloud.records import metadata
 from cloud.stores import Table
 from cloud.stores.shelf import StoreSettings
 from cloud.transactions import begin_read, begin_write, insert_into
-from cloud.watch.training import Span, learn_rows, read_rows
+from cloud.watch.training import Span, learn_rows, name_current, read_rows
 from cloud.watch.watching import WatchSettings
-from models.anomaly.bundle import BundleDamaged, BundleMissing, find_current, save_bundle
+from models.anomaly.bundle import save_bundle
+from models.anomaly.provenance import Origin
 from models.errors import ForewarnError
 from models.telemetry import Gap, MachinePath
 
@@ -48,6 +50,7 @@ class FleetResult(msgspec.Struct, frozen=True):
 class _Errand(msgspec.Struct, frozen=True):
     machine: MachinePath
     gaps: list[Gap]
+    units: dict[str, str]
     known: tuple[str, str] | None
     """The bundle that was made of these values before, and their fingerprint."""
 
@@ -63,12 +66,14 @@ class Fleet:
         settings: WatchSettings,
         *,
         jobs: int = -1,
+        cards: CardBox | None = None,
     ) -> None:
         self._store = store
         self._bundles = bundles
         self._engine = engine
         self._settings = settings
         self._jobs = jobs
+        self._cards = cards or CardBox()
 
     def train(self, machines: Sequence[MachinePath], span: Span) -> Iterator[FleetResult]:
         """Yield what became of each machine, in the order of their ends; raise `RecordsUnavailable`.
@@ -80,7 +85,10 @@ class Fleet:
 
         known = self._list_known()
         errands = [
-            _Errand(machine, self._list_gaps(machine), known.get(str(machine))) for machine in machines
+            _Errand(
+                machine, self._list_gaps(machine), self._cards.list_units(machine), known.get(str(machine))
+            )
+            for machine in machines
         ]
         work = (delayed(self._train_one)(errand, span) for errand in errands)
         for result in Parallel(n_jobs=self._jobs, prefer="threads", return_as="generator_unordered")(work):
@@ -95,21 +103,17 @@ class Fleet:
         try:
             table = read_rows(reader, errand.machine, span, self._settings, errand.gaps)
             fingerprint = take_fingerprint(table, self._settings)
-            if errand.known is not None and errand.known == (self._name_current(errand.machine), fingerprint):
+            current = name_current(self._bundles, errand.machine)
+            if errand.known is not None and errand.known == (current, fingerprint):
                 return FleetResult(machine, "unchanged", time.monotonic() - began_s, *errand.known)
-            bundle = learn_rows(errand.machine, table, self._settings)
+            origin = Origin(current, errand.units)
+            bundle = learn_rows(errand.machine, table, self._settings, origin)
             folder = save_bundle(self._bundles, bundle, self._settings.locate_keys(self._bundles))
         except (ForewarnError, OSError) as error:
             return FleetResult(machine, "failed", time.monotonic() - began_s, words=str(error))
         finally:
             reader.close()
         return FleetResult(machine, "trained", time.monotonic() - began_s, folder.name, fingerprint)
-
-    def _name_current(self, machine: MachinePath) -> str:
-        try:
-            return find_current(self._bundles, machine).name
-        except (BundleMissing, BundleDamaged):
-            return ""
 
     def _list_gaps(self, machine: MachinePath) -> list[Gap]:
         return [one.gap for one in list_gaps(self._engine, machine=machine, count_max=GAPS_MAX)]

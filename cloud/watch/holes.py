@@ -8,11 +8,11 @@ import numpy as np
 from models.anomaly.features import Mask, Windows
 from models.anomaly.grid import GridRows, find_gaps
 from models.anomaly.judging import Verdict
+from models.anomaly.provenance import NOT_ACQUIRED
 from models.telemetry import Frame, Gap
 from models.words import say_instant
 
-HOLE = 0x809D0000
-"""Bad_DataLost (OPC 10000-4, 7.39): the status of a tag from where on it was not acquired."""
+HOLE = NOT_ACQUIRED
 HOLE_SHARE_MAX = 0.4
 """A row with more of its tags in holes is blind, a window with more of its rows blind cannot be judged."""
 

@@ -1,32 +1,21 @@
 """What there is to learn from: good hours, why others are left out, a grade for each tag. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from cloud.stores import Table
 from cloud.watch.holes import HOLE, find_holes, make_hole_frames
-from models.anomaly.features import Mask, Matrix
+from models.anomaly.features import Mask
 from models.anomaly.grid import NS_PER_S, GridRows, hold_last, put_on_grid, step_ns
+from models.anomaly.provenance import TagGrade, grade_tag, is_constant
 from models.telemetry import Gap
 from models.words import say_duration
 
-Grade = Literal["high", "medium", "low"]
-
 COVERAGE_MIN = 0.6
 """A row in which fewer of the tags have a value teaches nothing: it could not be judged either."""
-HIGH_SHARE, MEDIUM_SHARE = 0.95, 0.6
 REASONS_NAMED_MAX = 3
-
-
-class TagGrade(msgspec.Struct, frozen=True):
-    """How far a tag's values can be believed and learned from, and why."""
-
-    grade: Grade
-    reason: str
 
 
 class Lesson(msgspec.Struct, frozen=True):
@@ -87,7 +76,7 @@ def assess(machine: str, table: Table, grid_s: float, wanted_s: float) -> Lesson
     grid = put_on_grid(table.timestamps, table.values, table.quality, tags, step_ns(grid_s))
     held = hold_last(grid)
     present = np.isfinite(held)
-    useful = np.flatnonzero([not _is_constant(held[:, column]) for column in range(len(tags))])
+    useful = np.flatnonzero([not is_constant(held[:, column]) for column in range(len(tags))])
     good = present[:, useful].mean(axis=1) >= COVERAGE_MIN if len(useful) else np.zeros(len(held), bool)
     return Lesson(
         machine,
@@ -108,25 +97,6 @@ def _count_reasons(grid: GridRows, good: Mask) -> Mapping[str, int]:
         "with too few good values": ~good & ~holes & somebody,
     }
     return {reason: int(marks.sum()) for reason, marks in rows.items() if marks.any()}
-
-
-def grade_tag(held: NDArray[np.float64], bad: NDArray[np.uint32]) -> TagGrade:
-    """Return a tag's grade from its values on the grid (rows,), NaN missing, and its status codes (rows,)."""
-    share = float(np.isfinite(held).mean())
-    if share == 0.0:
-        return TagGrade("low", "no good value")
-    if _is_constant(held):
-        return TagGrade("low", f"always {held[np.isfinite(held)][0]:g}: nothing can be learned from it")
-    marked = float(((bad != 0) & (bad != HOLE)).mean())
-    why = f"a value in {share:.0%} of the rows" + (f", {marked:.0%} marked bad" if marked >= 0.005 else "")
-    if share >= HIGH_SHARE:
-        return TagGrade("high", why)
-    return TagGrade("medium" if share >= MEDIUM_SHARE else "low", why)
-
-
-def _is_constant(held: Matrix) -> bool:
-    said = held[np.isfinite(held)]
-    return not len(said) or bool(said.min() == said.max())
 
 
 def span_ns(seconds: float) -> int:

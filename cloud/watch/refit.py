@@ -1,6 +1,6 @@
 """A refit: a challenger learns newer rows, and takes charge only where it is no worse than the champion."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,15 +10,16 @@ from cloud.stores import StoreReader, Table
 from cloud.watch.holes import HOLE
 from cloud.watch.past import Past
 from cloud.watch.rings import GridRing
-from cloud.watch.training import learn_rows
+from cloud.watch.training import NO_UNITS, learn_rows
 from cloud.watch.watching import WatchSettings
-from models.anomaly.bundle import Bundle, load_current, save_bundle
+from models.anomaly.bundle import Bundle, find_current, load_current, save_bundle
 from models.anomaly.calibration.persistence import Persistence, find_alerting
 from models.anomaly.calibration.spans import find_spans
 from models.anomaly.detectors import TrainingRejected
 from models.anomaly.features import Vector
 from models.anomaly.grid import NS_PER_S, step_ns
 from models.anomaly.judging import count_reach, judge_rows
+from models.anomaly.provenance import Origin, Replay
 from models.telemetry import MachinePath
 from models.words import say_instant
 
@@ -52,6 +53,7 @@ def challenge(
     table: Table,
     events: Sequence[Event],
     settings: WatchSettings,
+    units: Mapping[str, str] = NO_UNITS,
 ) -> Refit:
     """Train a challenger on the older rows of `table` that were not alarmed; let it take charge if it may.
 
@@ -59,10 +61,11 @@ def challenge(
     """
     keys = settings.locate_keys(bundles)
     champion = load_current(bundles, machine, keys)
+    origin = Origin(find_current(bundles, machine).name, dict(units), list_exclusions(table, events))
     split = int(len(table.timestamps) * (1.0 - HELD_BACK_SHARE))
     calm = leave_out(table, events)
     try:
-        challenger = learn_rows(machine, _cut(calm, 0, split), settings)
+        challenger = learn_rows(machine, _cut(calm, 0, split), settings, origin)
     except TrainingRejected as error:
         return Refit(is_promoted=False, words=f"no challenger: {error}")
     lost = sorted(set(champion.card.tags) - set(challenger.card.tags))
@@ -72,8 +75,11 @@ def challenge(
     confirmed = sorted((one for one in events if one.is_confirmed), key=lambda one: one.first_ns)[
         -EVENTS_MAX:
     ]
+    replayed = []
     for event in confirmed:
-        if _finds(reader, champion, machine, event) and not _finds(reader, challenger, machine, event):
+        is_found = _finds(reader, challenger, machine, event)
+        replayed.append(Replay(event.first_ns, event.last_ns, is_found))
+        if not is_found and _finds(reader, champion, machine, event):
             at = say_instant(event.first_ns)
             return Refit(is_promoted=False, words=f"the challenger misses the confirmed event of {at}")
     span = int(calm.timestamps[split]), int(calm.timestamps[-1]) + 1
@@ -82,7 +88,7 @@ def challenge(
         return Refit(
             is_promoted=False, words=f"{false[1]} false alarms on newer rows, the champion has {false[0]}"
         )
-    folder = save_bundle(bundles, challenger, keys)
+    folder = save_bundle(bundles, _note_replayed(challenger, replayed), keys)
     words = (
         f"{folder.name} took charge: {len(confirmed)} confirmed events replayed, "
         f"false alarms on newer rows {false[1]}, of the champion {false[0]}"
@@ -102,6 +108,21 @@ def leave_out(table: Table, events: Sequence[Event]) -> Table:
         tag: np.where(near, HOLE, table.quality.get(tag, zeros)).astype(np.uint32) for tag in table.values
     }
     return Table(table.timestamps, values, quality)
+
+
+def list_exclusions(table: Table, events: Sequence[Event]) -> list[tuple[int, int]]:
+    """Return the spans near alerts, within the table's, that teach nothing."""
+    margin, first, last = MARGIN_S * NS_PER_S, int(table.timestamps[0]), int(table.timestamps[-1])
+    spans = [
+        (max(first, one.first_ns - margin), min(last, one.last_ns + margin))
+        for one in sorted(events, key=lambda one: one.first_ns)
+    ]
+    return [(begin, end) for begin, end in spans if begin < end]
+
+
+def _note_replayed(bundle: Bundle, replayed: list[Replay]) -> Bundle:
+    origin = msgspec.structs.replace(bundle.card.origin, replayed=replayed)
+    return msgspec.structs.replace(bundle, card=msgspec.structs.replace(bundle.card, origin=origin))
 
 
 def _cut(table: Table, start: int, stop: int) -> Table:

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Engine
 
 from cloud.ingest.gaps import list_gaps
+from cloud.machines import CardBox
 from cloud.stores import Block, StoredMachine, StoreReader, StoreUnavailable
 from cloud.stores.shelf import StoreSettings
 from cloud.transactions import RecordsUnavailable
@@ -58,12 +59,14 @@ class School:
         engine: Engine,
         settings: WatchSettings,
         *,
+        cards: CardBox | None = None,
         show_drift: Callable[[str, Drift], None] = lambda _machine, _drift: None,
         store_drift: Callable[[Sequence[Block]], object] = lambda _blocks: None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._show_drift = show_drift
         self._store_drift = store_drift
+        self._cards = cards or CardBox()
         self._store = store
         self._bundles = bundles
         self._engine = engine
@@ -149,7 +152,10 @@ class School:
         events = self._refits.list_events(known.machine, since_ns) if wish == "refit" else None
         newest_ns = min(known.last_ns, self._clock_ns())
         card = read_card(find_current(self._bundles, known.machine)) if wish == "drift" else None
-        return Errand(str(known.machine), since_ns, newest_ns, [one.gap for one in found], events, card)
+        units = self._cards.list_units(known.machine)
+        return Errand(
+            str(known.machine), since_ns, newest_ns, [one.gap for one in found], events, card, units
+        )
 
     def _find_wish(
         self, known: StoredMachine, kept: KeptRefit | None, drift: KeptDrift | None

@@ -1,7 +1,7 @@
 """Training from the store: stored values of a machine become its current bundle."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -9,15 +9,17 @@ import msgspec
 from cloud.stores import StoredMachine, StoreReader, Table
 from cloud.watch.lessons import mark_holes
 from cloud.watch.watching import WatchSettings
-from models.anomaly.bundle import Bundle, save_bundle
+from models.anomaly.bundle import Bundle, BundleDamaged, BundleMissing, find_current, save_bundle
 from models.anomaly.detectors import TrainingRejected
 from models.anomaly.grid import step_ns
-from models.anomaly.training import train_bundle
+from models.anomaly.provenance import Origin
+from models.anomaly.training import NO_ORIGIN, train_bundle
 from models.errors import ForewarnError
 from models.telemetry import Gap, MachinePath
 from models.words import say_instant
 
 MACHINES_NAMED_MAX = 10
+NO_UNITS: Mapping[str, str] = {}
 
 Span = tuple[int | None, int | None]
 """Begin and end (not included) in nanoseconds; None is open."""
@@ -42,13 +44,16 @@ def train_machine(
     span_ns: Span,
     settings: WatchSettings,
     gaps: Sequence[Gap] = (),
+    units: Mapping[str, str] = NO_UNITS,
 ) -> Trained:
     """Learn from the machine's stored values in the span (None: open) and make the bundle its current one.
 
-    Nothing is held across `gaps`. Raises `NothingStored`, `TrainingRejected`, and what the reader raises.
+    Nothing is held across `gaps`; `units` by tag go onto the card. Raises `NothingStored`,
+    `TrainingRejected`, and what the reader raises.
     """
     began_s = time.monotonic()
-    bundle = learn_rows(machine, read_rows(reader, machine, span_ns, settings, gaps), settings)
+    origin = Origin(name_current(bundles, machine), dict(units))
+    bundle = learn_rows(machine, read_rows(reader, machine, span_ns, settings, gaps), settings, origin)
     return Trained(
         bundle, save_bundle(bundles, bundle, settings.locate_keys(bundles)), time.monotonic() - began_s
     )
@@ -84,7 +89,17 @@ def read_rows(
     return mark_holes(table, gaps, step_ns(settings.grid_s))
 
 
-def learn_rows(machine: MachinePath, table: Table, settings: WatchSettings) -> Bundle:
+def name_current(bundles: Path, machine: MachinePath) -> str:
+    """Return the version that is in charge, "" without one."""
+    try:
+        return find_current(bundles, machine).name
+    except (BundleMissing, BundleDamaged):
+        return ""
+
+
+def learn_rows(
+    machine: MachinePath, table: Table, settings: WatchSettings, origin: Origin = NO_ORIGIN
+) -> Bundle:
     """Return what the values teach, not kept yet; raise `TrainingRejected`."""
     return train_bundle(
         str(machine),
@@ -95,6 +110,7 @@ def learn_rows(machine: MachinePath, table: Table, settings: WatchSettings) -> B
         trained_ns=time.time_ns(),
         base_rows=settings.base_rows,
         detector=settings.detector,
+        origin=origin,
     )
 
 

@@ -75,6 +75,7 @@ def train(
 def train_named(settings: "CloudSettings", machines: list[str], span_ns: "Span") -> None:
     """Train machines one by one and say what each model is; raise `ForewarnError` with all failures."""
     from cloud.ingest.gaps import list_gaps
+    from cloud.machines import CardBox
     from cloud.watch.training import train_machine
     from models.telemetry import MachinePath
 
@@ -84,7 +85,8 @@ def train_named(settings: "CloudSettings", machines: list[str], span_ns: "Span")
         for path in [MachinePath.parse(path) for path in machines]:
             gaps = [one.gap for one in list_gaps(engine, machine=path)]
             try:
-                trained = train_machine(reader, settings.bundles, path, span_ns, settings.watch, gaps)
+                units = CardBox(settings.machines).list_units(path)
+                trained = train_machine(reader, settings.bundles, path, span_ns, settings.watch, gaps, units)
             except ForewarnError as error:
                 failures.append(str(error))
                 continue
@@ -99,6 +101,7 @@ def train_named(settings: "CloudSettings", machines: list[str], span_ns: "Span")
 
 def train_fleet(settings: "CloudSettings", span_ns: "Span", jobs: int) -> None:
     """Train every stored machine with a bar, then say what became of them; exit 1 on failures."""
+    from cloud.machines import CardBox
     from cloud.watch.fleet import Fleet
 
     engine = settings.records.build()
@@ -109,7 +112,8 @@ def train_fleet(settings: "CloudSettings", span_ns: "Span", jobs: int) -> None:
         reader.close()
     counts = {"trained": 0, "unchanged": 0, "failed": 0}
     failures = []
-    fleet = Fleet(settings.store, settings.bundles, engine, settings.watch, jobs=jobs)
+    cards = CardBox(settings.machines)
+    fleet = Fleet(settings.store, settings.bundles, engine, settings.watch, jobs=jobs, cards=cards)
     try:
         with typer.progressbar(length=len(machines), file=sys.stderr, label="training") as bar:
             for result in fleet.train(machines, span_ns):

@@ -33,6 +33,7 @@ from models.anomaly.features import Windows
 from models.anomaly.grid import NS_PER_S
 from models.anomaly.health import TagHealth, restore_health
 from models.anomaly.limits import Limit
+from models.anomaly.provenance import Origin, TagGrade
 from models.anomaly.regimes import Regimes, restore_regimes
 from models.anomaly.running import Running
 from models.anomaly.signing import (
@@ -91,6 +92,8 @@ class Card(msgspec.Struct, frozen=True):
     `left_out` names tags that are not judged, with the reason. `rows` are the grid's rows learned from.
     `promise` says how many false alarms to expect of the limit; None in bundles that promise windows only.
     `running` says how the machine's ways of running are told apart, where that was asked for.
+    `origin` and `grades` say what it was made of; `realised` is how many false alarms a month the rows held
+    out of learning had with this limit, None in bundles of before.
     """
 
     format: int
@@ -110,6 +113,9 @@ class Card(msgspec.Struct, frozen=True):
     training_sha256: str
     promise: Promise | None = None
     running: Running | None = None
+    origin: Origin = Origin()
+    grades: dict[str, TagGrade] = {}
+    realised: float | None = None
 
     @property
     def columns(self) -> list[str]:

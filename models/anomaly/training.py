@@ -16,11 +16,13 @@ from models.anomaly.detectors.shelf import make_detector
 from models.anomaly.features import Vector, Windows, plan_windows
 from models.anomaly.limits import INDEPENDENT_WINDOWS_MIN, Limit, set_limit
 from models.anomaly.material import Material, Wishes, gather_material
+from models.anomaly.provenance import Origin, count_realised, grade_tags
 from models.anomaly.running import Running, set_limits
 from models.words import say_duration
 
 PROMISES_WINDOWS = "conditional"
 """Its limit is passed in one of so many windows, not so many times a month."""
+NO_ORIGIN = Origin()
 LIBRARIES = ("numpy", "scipy", "scikit-learn")
 
 
@@ -60,12 +62,13 @@ def train_bundle(
     detector: str = "fuse",
     episodes_per_month: float = EPISODES_PER_MONTH,
     wishes: Wishes | None = None,
+    origin: Origin = NO_ORIGIN,
 ) -> Bundle:
     """Return what was learned from samples of normal running; raise `TrainingRejected`.
 
     `timestamps` (n,) in nanoseconds, ascending; `values[tag]` (n,), NaN where missing; `codes[tag]` (n,) are
     OPC UA status codes. The limit comes from scores held out of learning; every detector but `conditional`
-    promises `episodes_per_month` false alarms with it.
+    promises `episodes_per_month` false alarms with it. `origin` is written onto the card as it is.
     """
     windows = plan_windows(base_rows)
     asked = _Asked(detector, windows, grid_s, episodes_per_month)
@@ -76,6 +79,7 @@ def train_bundle(
     except TrainingRejected as error:
         raise TrainingRejected(f"{machine}: {error}") from error
     promise, limit = asked.promise(fitted.held_out_)
+    running = _limit_ways(asked, material, fitted, limit)
     card = Card(
         format=FORMAT,
         machine=machine,
@@ -93,7 +97,10 @@ def train_bundle(
         versions={"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
         training_sha256=_hash_rows(material.rows),
         promise=promise,
-        running=_limit_ways(asked, material, fitted, limit),
+        running=running,
+        origin=origin,
+        grades=grade_tags(timestamps, values, codes, grid_s),
+        realised=count_realised(_ease(material, fitted, running, limit), limit.value, grid_s),
     )
     regimes = None if material.ways is None else material.ways.regimes
     return Bundle(card, fitted, material.health, regimes=regimes)
@@ -115,6 +122,13 @@ def _limit_ways(asked: _Asked, material: Material, fitted: Detector, limit: Limi
     return set_limits(
         material.ways, fitted, limit.value, least, lambda scores: asked.promise(scores)[1].value
     )
+
+
+def _ease(material: Material, fitted: Detector, running: Running | None, limit: Limit) -> Vector:
+    """Return the held-out scores, each compared with the limit of its way of running."""
+    if running is None or material.ways is None:
+        return fitted.held_out_
+    return fitted.held_out_ * running.ease(material.ways.regime[fitted.held_out_rows_], limit.value)
 
 
 def _hash_rows(rows: NDArray[np.float64]) -> str:
