@@ -132,7 +132,8 @@ class Fleet:
 
 def take_fingerprint(table: Table, settings: WatchSettings) -> str:
     """Return a hash of values, codes and of the settings that training looks at."""
-    asked = settings.grid_s, settings.base_rows, settings.detector
+    rules = [rule.model_dump() for rule in settings.rules]
+    asked = settings.grid_s, settings.base_rows, settings.detector, rules
     digest = hashlib.sha256(msgspec.json.encode(asked))
     digest.update(table.timestamps.tobytes())
     for tag in sorted(table.values):

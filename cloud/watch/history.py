@@ -90,8 +90,8 @@ class HistoryDesk:
         # The rows that an alert looks back at are judged once more, so that none is lost between two pieces.
         begin = first - rule.of_rows + 1
         reach = count_reach(bundle)
-        ring = GridRing(bundle.card.tags, grid_ns, reach + last - begin + 1)
-        past = Past(self._reader, machine.machine, bundle.card.tags, grid_ns)
+        ring = GridRing(bundle.card.columns, grid_ns, reach + last - begin + 1)
+        past = Past(self._reader, machine.machine, bundle.card.columns, grid_ns)
         past.fill(ring, begin - reach, (last + 1) * grid_ns, machine.gaps)
         waiting.has_started = True
         waiting.late = Late((last + 1) * grid_ns, waiting.late.last_ns)

@@ -58,7 +58,7 @@ def find_blind(holes: Mask, windows: Windows) -> Mask:
 
 def respect_holes(verdict: Verdict, grid: GridRows, windows: Windows, gaps: Sequence[Gap]) -> Verdict:
     """Return the verdict without scores of rows that look at holes, and without blame on tags in one."""
-    holes = find_holes(grid)
+    holes = find_holes(grid.take_columns(len(verdict.tags)))
     if not holes.any():
         return verdict
     blind = find_blind(holes, windows)[-len(verdict.timestamps) :]

@@ -6,7 +6,8 @@ import msgspec
 
 from models.telemetry import MachinePath
 
-MachineState = Literal["learning", "judged", "cannot_judge"]
+MachineState = Literal["learning", "judged", "cannot_judge", "unknown_running"]
+"""`unknown_running`: it is run in no way that was learned. No alert then, and nothing is learned."""
 
 
 class Contribution(msgspec.Struct, frozen=True):

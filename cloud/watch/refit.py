@@ -140,8 +140,8 @@ def _score(
     grid_ns = step_ns(bundle.card.grid_s)
     first, last = first_ns // grid_ns, min(last_ns // grid_ns, first_ns // grid_ns + EVENT_ROWS_MAX - 1)
     reach = count_reach(bundle)
-    ring = GridRing(bundle.card.tags, grid_ns, reach + last - first + 1)
-    Past(reader, machine, bundle.card.tags, grid_ns).fill(ring, first - reach, (last + 1) * grid_ns, [])
+    ring = GridRing(bundle.card.columns, grid_ns, reach + last - first + 1)
+    Past(reader, machine, bundle.card.columns, grid_ns).fill(ring, first - reach, (last + 1) * grid_ns, [])
     if ring.first_row is None or ring.first_row > last:
         return np.empty(0), first
     rows = last - max(first, ring.first_row) + 1

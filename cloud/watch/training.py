@@ -8,6 +8,7 @@ import msgspec
 
 from cloud.stores import StoredMachine, StoreReader, Table
 from cloud.watch.lessons import mark_holes
+from cloud.watch.rules import find_wishes
 from cloud.watch.watching import WatchSettings
 from models.anomaly.bundle import Bundle, BundleDamaged, BundleMissing, find_current, save_bundle
 from models.anomaly.detectors import TrainingRejected
@@ -111,6 +112,7 @@ def learn_rows(
         base_rows=settings.base_rows,
         detector=settings.detector,
         origin=origin,
+        wishes=find_wishes(settings.rules, machine),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cloud.stores import Block, Measurement
 from cloud.watch.holes import make_hole_frames, respect_holes
-from cloud.watch.observations import Contribution, Observation
+from cloud.watch.observations import Contribution, MachineState, Observation
 from cloud.watch.past import Past
 from cloud.watch.progress import Late, Progress
 from cloud.watch.rings import GridRing
@@ -104,7 +104,9 @@ class WatchedMachine:
         if self.bundle is not None:
             card = self.bundle.card
             quiet = self.progress.quiet
-            self._ring = GridRing(card.tags, step_ns(card.grid_s), count_reach(self.bundle) + JUDGED_ROWS_MAX)
+            self._ring = GridRing(
+                card.columns, step_ns(card.grid_s), count_reach(self.bundle) + JUDGED_ROWS_MAX
+            )
             self._ring.recall_quiet(quiet)
 
     def warm_up(self, past: Past, until_ns: int) -> None:
@@ -121,7 +123,7 @@ class WatchedMachine:
         self._gaps = sorted(known.values(), key=lambda gap: gap.last)[-GAPS_KEPT_MAX:]
         if fresh and self.bundle is not None and self._ring is not None and self._ring.first_row is not None:
             grid_ns = step_ns(self.bundle.card.grid_s)
-            for frame in make_hole_frames(fresh, self.bundle.card.tags, grid_ns):
+            for frame in make_hole_frames(fresh, self.bundle.card.columns, grid_ns):
                 if frame.timestamps[0] <= self.newest_ns + JUDGED_ROWS_MAX * grid_ns:
                     self._ring.put(frame)
 
@@ -202,7 +204,7 @@ class WatchedMachine:
             Observation(
                 self.machine,
                 int(timestamp),
-                "judged" if verdict.is_judged(row) else "cannot_judge",
+                name_state(verdict, row),
                 score=float(verdict.judgement.score[row]) if verdict.is_judged(row) else None,
                 limit=verdict.limit if verdict.is_judged(row) else None,
                 coverage=float(verdict.judgement.coverage[row]),
@@ -215,6 +217,13 @@ class WatchedMachine:
             )
             for row, timestamp in enumerate(verdict.timestamps)
         ]
+
+
+def name_state(verdict: Verdict, row: int) -> MachineState:
+    """Return what a row's verdict says of the machine."""
+    if verdict.is_judged(row):
+        return "judged"
+    return "unknown_running" if verdict.is_running_unknown else "cannot_judge"
 
 
 def join_verdicts(verdicts: Sequence[Verdict]) -> Verdict:

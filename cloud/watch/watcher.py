@@ -177,7 +177,7 @@ class Watcher:
     def _warm_up(self, machine: WatchedMachine, bundle: Bundle, until_ns: int) -> None:
         """Let `bundle` take charge, its windows filled from the store up to `until_ns`."""
         machine.take_charge(bundle)
-        past = Past(self._reader, machine.machine, bundle.card.tags, step_ns(bundle.card.grid_s))
+        past = Past(self._reader, machine.machine, bundle.card.columns, step_ns(bundle.card.grid_s))
         try:
             gaps = self._list_gaps(machine.window_begin_ns, machine.machine)
             machine.note_gaps([one.gap for one in gaps])

@@ -5,6 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from cloud.watch.rules import MachineRule
 from models.anomaly.signing import Keys, locate_keys
 from models.settings import ConfigPath, Settings
 
@@ -33,7 +34,8 @@ class WatchSettings(Settings):
 
     `grid_s` is the step that training uses; a bundle keeps its own. A grid row is judged once the machine's
     newest value is `lateness_s` past it; what comes later than that is history, judged once nothing more has
-    come late for `history_after_s`. A machine that says nothing for `silent_after_s` cannot be judged.
+    come late for `history_after_s`. A machine that says nothing for `silent_after_s` cannot be judged. Of
+    `rules` the first that fits a machine's path counts.
     `signing_key` is the file of the private key that signs models, `trusted_keys` the folder of the public
     keys whose models are believed: both lie in the folder `keys` of the bundles' if not said.
     """
@@ -43,7 +45,8 @@ class WatchSettings(Settings):
     lateness_s: float = Field(default=1.0, ge=0.0, le=600.0)
     history_after_s: float = Field(default=5.0, ge=0.0, le=3600.0)
     silent_after_s: float = Field(default=10.0, ge=1.0, le=86_400.0)
-    detector: DetectorName = "conditional"
+    detector: DetectorName = "fuse"
+    rules: list[MachineRule] = []
     learning: LearningSettings = LearningSettings()
     queue_blocks_max: int = Field(default=2_000, ge=1, le=1_000_000)
     bundle_check_s: float = Field(default=3.0, gt=0.0, le=3600.0)

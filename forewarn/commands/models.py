@@ -45,8 +45,8 @@ def train(
     ] = None,
     base_rows: Annotated[int, typer.Option("--base-rows", help="Rows of the shortest window.")] = 5,
     detector: Annotated[
-        str, typer.Option("--detector", help="conditional, fuse, isolation_forest, knn, pca, robust_zscore")
-    ] = "conditional",
+        str, typer.Option("--detector", help="fuse, conditional, isolation_forest, knn, pca, robust_zscore")
+    ] = "fuse",
     episodes: Annotated[
         float, typer.Option("--false-alarms", help="Promised a month, by every detector but conditional.")
     ] = 1.0,
@@ -104,5 +104,5 @@ def score(
 
     loaded = load_bundle(find_bundle(bundle))
     csv.writer(sys.stdout, lineterminator="\n").writerows(
-        score_table(loaded, read_table(file, loaded.card.tags), every=every)
+        score_table(loaded, read_table(file, loaded.card.columns), every=every)
     )

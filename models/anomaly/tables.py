@@ -58,10 +58,10 @@ def find_step_s(table: TagTable) -> float:
 
 def score_table(bundle: Bundle, table: TagTable, *, every: bool) -> Iterator[list[str]]:
     """Yield rows of what the bundle says of the table; only where the state changes unless `every`."""
-    missing = [tag for tag in bundle.card.tags if tag not in table.values]
+    missing = [tag for tag in bundle.card.columns if tag not in table.values]
     if missing:
         raise TableRejected(f"the file has no column {missing[0]!r}, which the bundle knows")
-    grid = put_on_grid(table.timestamps, table.values, {}, bundle.card.tags, step_ns(bundle.card.grid_s))
+    grid = put_on_grid(table.timestamps, table.values, {}, bundle.card.columns, step_ns(bundle.card.grid_s))
     verdict = judge_rows(bundle, grid, len(grid.values))
     yield ["time", "score", "limit", "strange", "tags"]
     before: bool | None = None

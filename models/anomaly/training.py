@@ -74,10 +74,7 @@ def train_bundle(
     asked = _Asked(detector, windows, grid_s, episodes_per_month)
     material = gather_material(timestamps, values, codes, grid_s, wishes or Wishes())
     _check_length(machine, len(material.rows) * grid_s, 2 * windows.longest * grid_s)
-    try:
-        fitted = make_detector(detector, windows=windows).fit(material.rows)
-    except TrainingRejected as error:
-        raise TrainingRejected(f"{machine}: {error}") from error
+    fitted = _fit(machine, material, asked)
     promise, limit = asked.promise(fitted.held_out_)
     running = _limit_ways(asked, material, fitted, limit)
     card = Card(
@@ -104,6 +101,13 @@ def train_bundle(
     )
     regimes = None if material.ways is None else material.ways.regimes
     return Bundle(card, fitted, material.health, regimes=regimes)
+
+
+def _fit(machine: str, material: Material, asked: _Asked) -> Detector:
+    try:
+        return make_detector(asked.detector, windows=asked.windows).fit(material.rows)
+    except TrainingRejected as error:
+        raise TrainingRejected(f"{machine}: {error}") from error
 
 
 def _check_length(machine: str, span_s: float, least_s: float) -> None:

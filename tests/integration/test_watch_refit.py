@@ -74,9 +74,11 @@ def bring_weeks(rig: ReplayRig, worn_from: int | None) -> None:
     """Store what came after the training: trouble during the event, and for ever from `worn_from` on."""
     frame = cut(COLUMNS, 0, ROWS)
     warm = np.array(frame.values["temperature"])
-    warm[EVENT[0] : EVENT[1]] += 6.0
+    rows = np.arange(ROWS)
+    # It comes and goes slowly: a jump would be strange also to who knows both levels.
+    warm += np.interp(rows, [EVENT[0], EVENT[0] + 45, EVENT[1] - 45, EVENT[1]], [0.0, 6.0, 6.0, 0.0])
     if worn_from is not None:
-        warm[worn_from:] += 6.0
+        warm += np.interp(rows, [worn_from, worn_from + 120], [0.0, 6.0])
     frame = Frame(frame.timestamps, frame.values | {"temperature": warm.tolist()})
     rig.writer.write([Block("telemetry", PUMP, [frame])])
 

@@ -55,8 +55,8 @@ def call(rig: ReplayRig, *words: str, machine: MachinePath = PUMP) -> str:
 def test_versions_are_listed_rolled_back_and_promoted(rig: ReplayRig) -> None:
     """The one in charge is marked; the watcher takes each change; a version that is not there is refused."""
     first, second = sorted(folder.name for folder in find_current(rig.bundles, PUMP).parent.glob("2*"))
-    assert f"{second}  in charge  conditional, 3 tags" in call(rig, "list")
-    assert f"{first}  kept  conditional, 3 tags, 900 rows from" in call(rig, "list")
+    assert f"{second}  in charge  fuse, 3 tags" in call(rig, "list")
+    assert f"{first}  kept  fuse, 3 tags, 900 rows from" in call(rig, "list")
     assert call(rig, "rollback") == f"{PUMP}: {first} is in charge again\n"
     assert "has no older version than" in call(rig, "rollback")
     rig.turn()
