@@ -1,6 +1,6 @@
-"""Turns what OPC UA servers send into rows, and rows into frames of columns."""
+"""Rows of what OPC UA servers send, in our own types: numbers, timestamps, quality."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from edge.drivers.modbus.register_types import shorten_float32
-from models.telemetry import Frame, Value, quality
+from models.telemetry import Value, quality
 
 FUTURE_NS_MAX = 86_400_000_000_000
 """A source timestamp further than this ahead of the server's clock and of ours is none of a measurement."""
@@ -18,8 +18,6 @@ _MICROSECOND = timedelta(microseconds=1)
 _CODE_MASK = 0xFFFF0000
 _OVERFLOW = 0x00000480
 """Bits of a status code: type DataValue (0x400) with the overflow flag (0x80); OPC 10000-4, 7.39.1."""
-
-_NEVER = -1
 
 
 class Rows(msgspec.Struct):
@@ -51,6 +49,20 @@ class Rows(msgspec.Struct):
         self.places.append(place)
         self.timestamps.append(timestamp_ns)
         self.values.append(value)
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Return the rows of several answers as one."""
+    whole = Rows()
+    for part in parts:
+        before = len(whole.places)
+        whole.places += part.places
+        whole.timestamps += part.timestamps
+        whole.values += part.values
+        whole.codes.update({before + row: code for row, code in part.codes.items()})
+        whole.overflowed += [before + row for row in part.overflowed]
+        whole.arrays.update({before + row: array for row, array in part.arrays.items()})
+    return whole
 
 
 class Overflow(msgspec.Struct, frozen=True):
@@ -100,131 +112,3 @@ def convert_value(value: Any, code: int, *, is_float32: bool) -> tuple[Value, in
 def has_overflowed(code: int) -> bool:
     """Return whether the server says that values before this one did not fit its queue and are lost."""
     return code & _OVERFLOW == _OVERFLOW
-
-
-class _Column:
-    """What one tag has said since the last frames."""
-
-    __slots__ = ("codes", "timestamps", "values")
-
-    def __init__(self, timestamp_ns: int, value: Value) -> None:
-        self.timestamps = [timestamp_ns]
-        self.values = [value]
-        self.codes: dict[int, int] | None = None
-
-
-class Gatherer:
-    """Makes frames of rows, and leaves out what says nothing new.
-
-    A server that is polled says the same timestamp until the value changes. Bad stays bad until it changes.
-    """
-
-    def __init__(self, tags: Sequence[str]) -> None:
-        self._tags = tags
-        self._times = [0] * len(tags)
-        self._values: list[Value] = [None] * len(tags)
-        self._codes = [_NEVER] * len(tags)
-        self._columns: dict[int, _Column] = {}
-        self._unordered: set[int] = set()
-        self._overflows: list[Overflow] = []
-
-    def gather(self, blocks: Iterable[Rows]) -> list[Frame]:
-        """Return what is new as frames: tags with the same timestamps share one.
-
-        Of two observations of one tag with one timestamp the later counts. Timestamps ascend in every frame.
-        """
-        for rows in blocks:
-            if rows.codes or rows.overflowed:
-                self._add_marked(rows)
-            else:
-                self._add_good(rows)
-        for place in self._unordered:
-            _sort(self._columns[place])
-        frames = _share_timestamps(self._tags, self._columns)
-        self._columns, self._unordered = {}, set()
-        return frames
-
-    def keep_newer(self, rows: Rows) -> Rows:
-        """Return the rows of tags that have said nothing as new or newer before."""
-        kept = Rows()
-        for row, (place, time) in enumerate(zip(rows.places, rows.timestamps, strict=True)):
-            if time > self._times[place]:
-                kept.add(place, time, rows.values[row], rows.codes.get(row, quality.GOOD))
-        return kept
-
-    def take_overflows(self) -> list[Overflow]:
-        """Return where values did not fit the server's queues, since the last call."""
-        overflows, self._overflows = self._overflows, []
-        return overflows
-
-    def _add_good(self, rows: Rows) -> None:
-        times, values, codes, columns = self._times, self._values, self._codes, self._columns
-        for place, time, value in zip(rows.places, rows.timestamps, rows.values, strict=True):
-            if time <= times[place]:
-                if time == times[place] and value == values[place] and codes[place] == 0:
-                    continue
-                self._unordered.add(place)
-            times[place] = time
-            values[place] = value
-            codes[place] = 0
-            column = columns.get(place)
-            if column is None:
-                columns[place] = _Column(time, value)
-            else:
-                column.timestamps.append(time)
-                column.values.append(value)
-
-    def _add_marked(self, rows: Rows) -> None:
-        overflowed = set(rows.overflowed)
-        for row, (place, time, value) in enumerate(
-            zip(rows.places, rows.timestamps, rows.values, strict=True)
-        ):
-            if row in overflowed:
-                self._overflows.append(Overflow(place, self._times[place], time))
-            self._add_one(place, time, value, rows.codes.get(row, 0))
-
-    def _add_one(self, place: int, time: int, value: Value, code: int) -> None:
-        last, is_same = self._times[place], self._values[place] == value and self._codes[place] == code
-        if is_same and (time == last or value is None):
-            return
-        self._times[place], self._values[place], self._codes[place] = time, value, code
-        if value is None and time == last:
-            # Some servers go bad with the timestamp of the last good value: this must not overwrite it.
-            time += 1
-            self._unordered.add(place)
-        elif time <= last:
-            self._unordered.add(place)
-        column = self._columns.get(place)
-        if column is None:
-            column = self._columns[place] = _Column(time, value)
-        else:
-            column.timestamps.append(time)
-            column.values.append(value)
-        if code:
-            if column.codes is None:
-                column.codes = {}
-            column.codes[len(column.values) - 1] = code
-
-
-def _sort(column: _Column) -> None:
-    """Put the column's rows into the order of their timestamps; of equal ones the last stays."""
-    order = {time: row for row, time in enumerate(column.timestamps)}
-    times = sorted(order)
-    values, codes = column.values, column.codes or {}
-    column.timestamps = times
-    column.values = [values[order[time]] for time in times]
-    column.codes = {row: codes[order[time]] for row, time in enumerate(times) if order[time] in codes} or None
-
-
-def _share_timestamps(tags: Sequence[str], columns: dict[int, _Column]) -> list[Frame]:
-    frames: dict[int | tuple[int, ...], Frame] = {}
-    for place, column in columns.items():
-        times = column.timestamps
-        key = times[0] if len(times) == 1 else tuple(times)
-        frame = frames.get(key)
-        if frame is None:
-            frame = frames[key] = Frame(times, {}, {})
-        frame.values[tags[place]] = column.values
-        if column.codes is not None:
-            frame.quality[tags[place]] = column.codes
-    return list(frames.values())

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from edge.drivers.columns import (
     FUTURE_NS_MAX,
-    Gatherer,
     Overflow,
     Rows,
     choose_time,
@@ -16,6 +15,7 @@ from edge.drivers.columns import (
     convert_value,
     has_overflowed,
 )
+from edge.drivers.gathering import Gatherer
 from models.telemetry import Frame, Value, quality
 
 NOW_NS = 1_795_402_800_000_000_000
@@ -114,14 +114,29 @@ def keep_news(calls: list[list[Told]]) -> list[dict[int, dict[int, tuple[Value, 
     return kept
 
 
-@given(st.lists(told_rows, max_size=4))
+answers = st.lists(
+    st.tuples(
+        st.integers(0, 2),
+        st.sampled_from([1, 2, 2, 3]),
+        st.sampled_from([0.0, 1.0, None]),
+        st.sampled_from([0, 0, quality.UNCERTAIN, quality.BAD]),
+    ),
+    max_size=3,
+    unique_by=lambda told: told[0],
+)
+"""What Reads are answered with: every tag stands once."""
+
+
+@given(st.lists(told_rows, max_size=4) | st.lists(answers, max_size=6))
 def test_whatever_comes_what_is_new_is_a_row(calls: list[list[Told]]) -> None:
     """Columns say what the rules say of one observation after the other; each tag is in one frame."""
     calls = [[row for row in told if (row[2] is None) == quality.is_bad(row[3])] for told in calls]
     gatherer = Gatherer("abc")
     for told, expected in zip(calls, keep_news(calls), strict=True):
         seen: dict[int, dict[int, tuple[Value, int]]] = {}
-        for frame in gatherer.gather([make_rows(*told[:5]), make_rows(*told[5:])]):
+        frames = gatherer.gather([make_rows(*told[:5]), make_rows(*told[5:])])
+        assert len({tuple(frame.timestamps) for frame in frames}) == len(frames)
+        for frame in frames:
             assert frame.timestamps == sorted(set(frame.timestamps))
             for tag, column in frame.values.items():
                 assert "abc".index(tag) not in seen

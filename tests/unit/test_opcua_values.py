@@ -1,7 +1,7 @@
 """Values read straight from an answer's bytes are what the library's objects say, whatever a server sends."""
 
 import struct
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import inf, nan
 
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge.drivers.columns import Rows
 from edge.drivers.opcua.notifications import Message, decode_publish
 from edge.drivers.opcua.reading import convert_message, make_rows, read_variant
-from edge.drivers.opcua.values import READ_RESPONSE, Unusual, decode_read
+from edge.drivers.opcua.values import ALIKE_MIN, READ_RESPONSE, Unusual, decode_read
 from models.telemetry import quality
 
 NOW_NS = 1_795_402_800_000_000_000
@@ -96,6 +96,44 @@ def test_numbers_of_every_kind_are_read_as_the_library_reads_them(values: list[u
     """Every numeric type, any status code, times or none: the same rows, bit for bit."""
     octets = encode(values)
     assert repr(decode(octets, len(values))) == repr(decode_slowly(octets))
+
+
+_OLD, _NEW = datetime(1970, 1, 2), datetime(2026, 11, 22)  # noqa: DTZ001  # hypothesis adds the zone
+recently = st.datetimes(_OLD, _NEW, timezones=st.just(UTC))
+no_numbers = st.builds(
+    ua.Variant, st.sampled_from([nan, inf, -inf]), st.sampled_from([_KINDS.Float, _KINDS.Double])
+)
+plain = st.builds(
+    make_value, numbers | no_numbers, st.sampled_from([None, 0, 0, 0x40000000]), recently, times
+)
+in_a_row = st.tuples(plain | usual, st.integers(1, 3 * ALIKE_MIN))
+steps = st.sampled_from([0, 1, 250])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(in_a_row, max_size=4), steps, st.data())
+def test_many_alike_in_a_row_are_read_as_the_library_reads_them(
+    runs: list[tuple[ua.DataValue, int]], step: int, told: st.DataObject
+) -> None:
+    """Values of one layout are read as columns, with handles and without; one odd among them changes none."""
+    values = [move_time(value, step * at) for value, count in runs for at in range(count)]
+    if values and told.draw(st.booleans()):
+        values.insert(told.draw(st.integers(0, len(values))), told.draw(usual | unusual))
+    octets = encode(values)
+    assert repr(decode(octets, len(values))) == repr(decode_slowly(octets))
+    items = make_items(list(range(7, 7 + len(values))), values)
+    message = publish(ua.DataChangeNotification(items))
+    result = struct_from_binary(ua.PublishResponse, Buffer(message)).Parameters
+    expected = convert_message(5, result.NotificationMessage, NOW_NS)
+    assert repr(decode_publish(message, NOW_NS, read_variant).rows) == repr(expected.rows)
+
+
+def move_time(value: ua.DataValue, microseconds: int) -> ua.DataValue:
+    """Return the value, measured so much later."""
+    code, own = value.StatusCode, value.SourceTimestamp
+    if own is not None and own.year < _LAST.year:
+        own += timedelta(microseconds=microseconds)
+    return make_value(value.Value, None if code is None else code.value, own, value.ServerTimestamp)
 
 
 @settings(max_examples=100, deadline=None)

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from asyncua import ua
 
-from edge.drivers.columns import Rows
+from edge.drivers.columns import Rows, join_rows
 from edge.drivers.modbus.decoding import read_samples
-from edge.drivers.opcua.client import _join
 from edge.drivers.opcua.reading import make_rows
 from edge.drivers.opcua.settings import OpcuaMachineSettings
 from edge.drivers.opcua.waveforms import OpcuaWaveforms, take_samples
@@ -47,7 +46,7 @@ def test_a_librarys_array_is_kept_beside_the_row() -> None:
     assert rows.values == [1.5, None, None, None]
     assert rows.codes == {1: quality.BAD_TYPE_MISMATCH, 2: quality.BAD_TIMEOUT, 3: quality.BAD_TYPE_MISMATCH}
     assert rows.arrays == {1: ([1.0, 2.0], quality.UNCERTAIN_SUB_NORMAL)}
-    assert _join([make_rows([0], answers[:1], 1_000), rows]).arrays == {2: rows.arrays[1]}
+    assert join_rows([make_rows([0], answers[:1], 1_000), rows]).arrays == {2: rows.arrays[1]}
 
 
 async def test_waveforms_are_parted_from_the_other_rows() -> None:

@@ -21,7 +21,7 @@ from asyncua.ua.uaerrors import (
 from cryptography.x509 import Certificate
 
 from edge.drivers import NotConnected
-from edge.drivers.columns import Rows
+from edge.drivers.columns import Rows, join_rows
 from edge.drivers.library_logs import silence
 from edge.drivers.opcua.inside import FAILURES, PreparedRead, prepare_read
 from edge.drivers.opcua.node_ids import Identifier, Node
@@ -116,7 +116,7 @@ class OpcuaSession:
         if reads is None:
             reads = self._reads[group] = self._prepare_reads(self._groups[group])
         parts = [await read_rows(self._client.uaclient, one, self._settings.timeout_s) for one in reads]
-        return parts[0] if len(parts) == 1 else _join(parts)
+        return parts[0] if len(parts) == 1 else join_rows(parts)
 
     async def call(
         self, items: Sequence[Item], service: Callable[[UaClient, list[Item]], Awaitable[list[Answer]]]
@@ -221,17 +221,3 @@ def _check_count(part: Sequence[Item], replies: list[Answer]) -> list[Answer]:
     if len(replies) != len(part):
         raise UaError(f"{len(replies)} answers to {len(part)} questions")
     return replies
-
-
-def _join(parts: Sequence[Rows]) -> Rows:
-    """Return the rows of several answers as one."""
-    whole = Rows()
-    for part in parts:
-        before = len(whole.places)
-        whole.places += part.places
-        whole.timestamps += part.timestamps
-        whole.values += part.values
-        whole.codes.update({before + row: code for row, code in part.codes.items()})
-        whole.overflowed += [before + row for row in part.overflowed]
-        whole.arrays.update({before + row: array for row, array in part.arrays.items()})
-    return whole

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from time import monotonic, time_ns
 
 from edge.drivers import NotConnected
-from edge.drivers.columns import Gatherer, Rows
+from edge.drivers.columns import Rows
+from edge.drivers.gathering import Gatherer
 from edge.drivers.interval_groups import DueTimes, group_tags
 from edge.drivers.opcua.addresses import find_addresses, find_near
 from edge.drivers.opcua.certificates import find_warning, read_clock

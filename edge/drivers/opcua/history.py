@@ -12,7 +12,8 @@ from asyncua import ua
 from asyncua.client.ua_client import UaClient
 
 from edge.drivers import HistoryRefused
-from edge.drivers.columns import Gatherer, Rows
+from edge.drivers.columns import Rows
+from edge.drivers.gathering import Gatherer
 from edge.drivers.opcua.client import OpcuaSession
 from edge.drivers.opcua.reading import add_answer
 from models.telemetry import Frame, quality

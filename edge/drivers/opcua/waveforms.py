@@ -4,7 +4,8 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from edge.drivers.columns import Gatherer, Rows
+from edge.drivers.columns import Rows
+from edge.drivers.gathering import Gatherer
 from edge.drivers.opcua.settings import OpcuaMachineSettings
 from edge.vibration.desk import Desk
 from models.telemetry import Frame, Gap, quality
