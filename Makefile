@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 ARGS ?=
 TEST_JOBS ?= 2
-SERVICES := mosquitto influxd victoria-metrics chromium strace gcc mbpoll npm systemd-analyze
+SERVICES := mosquitto influxd victoria-metrics chromium strace gcc mbpoll npm systemd-analyze ip
 
 .PHONY: help demo test custody custody-long slow check services system-services bench bench-peers models soak lock clean
 .DEFAULT_GOAL := help
@@ -58,7 +58,7 @@ system-services:
 	sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 	$$sudo apt-get update -q && $$sudo env DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y -q --no-install-recommends mosquitto influxdb victoria-metrics chromium strace \
-	  gcc libc6-dev libmodbus-dev mbpoll e2fsprogs openssl systemd; \
+	  gcc libc6-dev libmodbus-dev mbpoll e2fsprogs iproute2 openssl systemd; \
 	command -v npm >/dev/null || $$sudo env DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y -q --no-install-recommends nodejs npm
 

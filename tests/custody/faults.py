@@ -12,6 +12,9 @@ from tests.custody.plant import QUEUE_MAX, Plant
 from tests.integration.disk_rig import Hog
 
 POISON_COUNT = 2_000
+FILL_S_MAX = 90.0
+SENT_AGAIN = "sent_again"
+OUTBOX_FULL = "outbox_unwritable"
 UNAVAILABLE = (503, {"Retry-After": "1"}, b'{"code":"unavailable","message":"try again later"}')
 
 
@@ -72,10 +75,10 @@ def refuse_writes(plant: Plant, seconds: float = 30.0) -> None:
 def kill_gateways(plant: Plant) -> None:
     """Kill -9 of both gateways, twice, the second time while they have just begun."""
     for pause_s in (0.5, 2.0):
-        for gateway in plant.gateways.values():
+        for gateway in plant.site.gateways.values():
             gateway.kill()
         time.sleep(pause_s)
-        for gateway in plant.gateways.values():
+        for gateway in plant.site.gateways.values():
             gateway.start()
         time.sleep(pause_s)
 
@@ -89,60 +92,77 @@ def freeze_broker(plant: Plant) -> None:
 
 def overflow_the_queue(plant: Plant) -> None:
     """The ingester is away until the broker has queued more than it may, and drops."""
-    sent = sum(plant.read_sequences().values())
+    sent = sum(plant.site.read_sequences().values())
     plant.ingesters[0].stop()
     until = time.monotonic() + 30
-    while sum(plant.read_sequences().values()) < sent + 2 * QUEUE_MAX and time.monotonic() < until:
+    while sum(plant.site.read_sequences().values()) < sent + 2 * QUEUE_MAX and time.monotonic() < until:
         time.sleep(0.2)
     plant.ingesters[0].start()
 
 
+@contextmanager
+def line_watched(plant: Plant) -> Iterator[None]:
+    """Note whether anything on the gateways' side had to be sent again meanwhile."""
+    before = plant.way.count_resent()
+    yield
+    if plant.way.count_resent() > before:
+        plant.note("line", SENT_AGAIN)
+
+
 def lose_answers(plant: Plant) -> None:
     """For 10 s what gateways send arrives, and no acknowledgement and no receipt comes back."""
-    plant.proxy.set("drop_answers")
-    time.sleep(10)
-    plant.proxy.reset()
-    plant.proxy.set("ok")
+    with line_watched(plant):
+        plant.way.set("drop_answers")
+        time.sleep(10)
+        plant.way.heal()
 
 
 def part(plant: Plant) -> None:
-    """20 s of silence both ways without an end of the connection, then a reset."""
-    plant.proxy.set("blackhole")
+    """The link is down for 20 s: silence both ways, without an end of the connection."""
+    plant.way.set("cut")
     time.sleep(20)
-    plant.proxy.reset()
-    plant.proxy.set("ok")
+    plant.way.heal()
 
 
 def slow_line(plant: Plant) -> None:
-    """150 ms latency each way, and one piece in ten 300 ms later still, as TCP shows a loss of 10 %."""
-    plant.proxy.set("slow")
-    time.sleep(6)
-    plant.proxy.set("ok")
+    """150 ms latency each way, and of each ten packets one is lost; TCP sends it again (the proxy: late)."""
+    with line_watched(plant):
+        plant.way.set("slow")
+        time.sleep(6)
+        plant.way.set("ok")
 
 
 def cut_power(plant: Plant) -> None:
     """Gateway 1 loses its power: what had not reached its disk is gone, nothing is ended in order."""
     plant.broker.kill()  # so that the outbox holds the only copy
     time.sleep(4)
-    cut = plant.folder / "cut.img"
-    plant.gateways[1].freeze()
-    shutil.copy(plant.disk_image, cut)
-    plant.gateways[1].kill()
-    plant.unmount()
-    shutil.copy(cut, plant.disk_image)
-    plant.mount()
-    plant.gateways[1].start()
+    site, cut = plant.site, plant.folder / "cut.img"
+    for gateway in site.on_disk:
+        gateway.freeze()
+    shutil.copy(site.disk_image, cut)
+    for gateway in site.on_disk:
+        gateway.kill()
+    site.unmount()
+    shutil.copy(cut, site.disk_image)
+    site.mount()
+    for gateway in site.on_disk:
+        gateway.start()
     plant.broker.start()
 
 
 def fill_disk(plant: Plant) -> None:
-    """Another program takes all room on gateway 1's disk while nothing can be delivered; 6 s."""
-    hog = Hog(plant.outboxes[1].parent)
-    plant.proxy.set("blackhole")
+    """Another program takes all room on gateway 1's disk while nothing can be delivered; then both end.
+
+    What an outbox has ever been large for it can fill again, so it takes a while until it is full as well.
+    """
+    hog, said = Hog(plant.site.disk), len(plant.read_log("gateway-1"))
+    plant.way.set("cut")
     hog.fill()
-    time.sleep(6)
-    plant.proxy.reset()
-    plant.proxy.set("ok")
+    until = time.monotonic() + FILL_S_MAX
+    while OUTBOX_FULL not in plant.read_log("gateway-1")[said:] and time.monotonic() < until:
+        time.sleep(0.2)
+    time.sleep(4)
+    plant.way.heal()
     time.sleep(2)
     hog.leave()
 
@@ -150,7 +170,7 @@ def fill_disk(plant: Plant) -> None:
 def move_clock(plant: Plant) -> None:
     """Gateway 2's clock goes 3 s back, an hour ahead, and right again."""
     for offset_s in (-3, 3600, 0):
-        plant.clock_offset.write_text(str(offset_s))
+        plant.site.clock_offset.write_text(str(offset_s))
         time.sleep(2)
 
 
@@ -179,7 +199,7 @@ def run_two_ingesters(plant: Plant) -> None:
 
 DIRECTED = (
     # First: once the outbox has been large, the pages that were freed take values in without the disk.
-    Fault("disk full at a gateway", fill_disk, ("gateway-1", "outbox_unwritable"), needs_root=True),
+    Fault("disk full at a gateway", fill_disk, ("gateway-1", OUTBOX_FULL), needs_root=True),
     Fault("broker kill -9", kill_broker, ("gateway-1", "broker_lost")),
     Fault("ingester kill -9", kill_ingester, ("cloud-a", "link_up")),
     Fault("ingester down, then broker kill -9", kill_both, ("cloud-a", "link_up")),
@@ -188,9 +208,9 @@ DIRECTED = (
     Fault("gateways kill -9, twice", kill_gateways, ("gateway-1", "edge_started")),
     Fault("broker stopped for 12 s", freeze_broker, ("gateway-1", "broker_lost")),
     Fault("ingester away beyond the broker's queue", overflow_the_queue, ("cloud-a", "link_up")),
-    Fault("no answers for 10 s", lose_answers, ("gateway-1", "broker_")),
+    Fault("no answers for 10 s", lose_answers, ("line", SENT_AGAIN)),
     Fault("partition of 20 s", part, ("gateway-1", "broker_")),
-    Fault("150 ms and 10 % loss", slow_line),
+    Fault("150 ms and 10 % loss", slow_line, ("line", SENT_AGAIN)),
     Fault("power cut at a gateway", cut_power, ("gateway-1", "edge_started"), needs_root=True),
     Fault("clock -3 s, +1 h at a gateway", move_clock, ("gateway-2", "clock_stepped")),
     Fault("2,000 poison messages", flood_poison, ("cloud-a", "dead_lettered")),
@@ -204,4 +224,4 @@ def healed(plant: Plant) -> Iterator[None]:
     try:
         yield
     finally:
-        plant.proxy.set("ok")
+        plant.way.set("ok")

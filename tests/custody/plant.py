@@ -1,12 +1,9 @@
 """The whole chain for the custody tests: machines, gateways, broker, ingesters, store, all killable."""
 
-import json
-import os
-import sqlite3
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cloud.ingest.gaps import list_gaps
 from cloud.ingest.ledger import list_accounts
@@ -15,24 +12,21 @@ from cloud.settings import CloudSettings
 from cloud.stores import StoreReader
 from models.settings import load_settings
 from models.telemetry import Gap, MachinePath
-from tests.custody.process import ROOT, Process
-from tests.custody.proxy import Proxy
+from tests.custody.process import Process
 from tests.custody.reconcile import Row
+from tests.custody.site import GATEWAYS, PAGES, Custody, Machines, Site, ask_file
 from tests.custody.truth import Issue, make_path, read_issues
-from tests.integration.disk_rig import mounted, run
+from tests.custody.ways import open_way
 from tests.integration.influx_front import InfluxServer
-from tests.servers import Mosquitto, find_free_port, find_program, wait_until
+from tests.servers import Mosquitto, wait_until
 
-Custody = Literal["receipts", "puback", "normal"]
 StoreKind = Literal["embedded", "influxdb"]
-GATEWAYS = (1, 2)
-DISK_BYTES = 48_000_000
 QUEUE_MAX = 100
 BUCKET = "custody"
 
 
 class Plant:
-    """Everything, in `folder`. Gateway 1 has its outbox on a disk image, gateway 2 a clock that moves."""
+    """Everything, in `folder`: a site, the way to the cloud, and the cloud."""
 
     def __init__(
         self,
@@ -40,23 +34,15 @@ class Plant:
         *,
         store: StoreKind = "embedded",
         custody: Custody = "receipts",
-        modbus: int = 3,
-        opcua: int = 2,
-        interval_s: float = 0.1,
+        machines: Machines | None = None,
     ) -> None:
         self.folder = folder
         self.store_kind = store
-        self.interval_s = interval_s
-        self._custody = custody
-        self._modbus, self._opcua = modbus, opcua
-        self._opcua_port = find_free_port()
-        self._exit = ExitStack()
-        self.clock_offset = folder / "clock-offset"
-        self.disk_image = folder / "disk-1.img"
-        self.outboxes = {1: folder / "disk-1" / "outbox.sqlite", 2: folder / "outbox-2.sqlite"}
-        self.gateways: dict[int, Process] = {}
         self.ingesters: list[Process] = []
         self.influx: InfluxServer | None = None
+        self._custody = custody
+        self._wanted = machines or Machines()
+        self._exit = ExitStack()
 
     def __enter__(self) -> "Plant":
         """Start all, and wait until values of every machine are stored."""
@@ -71,82 +57,20 @@ class Plant:
         self._exit.close()
 
     def _start(self) -> None:
-        self.broker = Mosquitto(self.folder, f"max_queued_messages {QUEUE_MAX}")
+        self.way = open_way()
+        self._exit.callback(self.way.stop)
+        self.broker = Mosquitto(self.folder, f"max_queued_messages {QUEUE_MAX}", *self.way.broker_lines)
         self.broker.start()
         self._exit.callback(self.broker.kill)
-        self.proxy = Proxy(self.broker.port)
-        self.proxy.start()
-        self._exit.callback(self.proxy.stop)
-        self._make_disk()
-        oracle_ports = self._start_oracle()
+        self.way.start(self.broker.port)
         self._start_cloud()
-        shim = self._build_shim()
-        self.clock_offset.write_text("0")
-        for number in GATEWAYS:
-            self._write_edge(number, oracle_ports[number])
-            environment = {"LD_PRELOAD": str(shim), "CLOCK_OFFSET_FILE": str(self.clock_offset)}
-            gateway = Process(
-                f"gateway-{number}",
-                self.folder,
-                [
-                    "tests.custody.gateway",
-                    str(self.folder / f"edge-{number}.yaml"),
-                    str(self.folder / "accepted.pipe"),
-                    self._custody,
-                ],
-                **(environment if number == 2 else {}),
-            )
-            self.gateways[number] = gateway
-            gateway.start()
-            self._exit.callback(gateway.stop)
+        self.site = self._make_site()
+        self._exit.callback(self.site.stop)
+        self.site.start()
         wait_until(lambda: not self.list_silent(time.time_ns() - 60 * 10**9), "all machines are stored", 60)
 
-    def _make_disk(self) -> None:
-        if os.geteuid() != 0:  # then no fault touches the disk either
-            self.outboxes[1].parent.mkdir()
-            return
-        self.disk_image.touch()
-        os.truncate(self.disk_image, DISK_BYTES)
-        run(find_program("mkfs.ext4"), "-qF", str(self.disk_image))
-        self._disk = self._exit.enter_context(ExitStack())
-        self.mount()
-
-    def mount(self, image: Path | None = None) -> None:
-        """Put gateway 1's disk in its place."""
-        place = self.folder / "disk-1"
-        if place.exists():
-            place.rmdir()
-        self._disk.enter_context(mounted(place, "-o", "loop", str(image or self.disk_image)))
-
-    def unmount(self) -> None:
-        """Take gateway 1's disk away."""
-        self._disk.close()
-
-    def _start_oracle(self) -> dict[int, int]:
-        wanted = {
-            "gateways": len(GATEWAYS),
-            "modbus": self._modbus,
-            "opcua": self._opcua,
-            "interval_s": self.interval_s,
-            "opcua_port": self._opcua_port,
-        }
-        oracle = Process(
-            "oracle", self.folder, ["tests.custody.oracle", str(self.folder), json.dumps(wanted)]
-        )
-        oracle.start()
-        self._exit.callback(oracle.stop)
-
-        def find_ports() -> dict[str, int] | None:
-            lines = [line for line in oracle.read_log().splitlines() if line.startswith('{"modbus"')]
-            return json.loads(lines[0])["modbus"] if lines else None
-
-        wait_until(lambda: find_ports() is not None, "the machines are there", 30)
-        return {int(number): port for number, port in (find_ports() or {}).items()}
-
-    def _build_shim(self) -> Path:
-        shim, source = self.folder / "clockshim.so", ROOT / "tests" / "integration" / "clockshim.c"
-        run(find_program("gcc"), "-shared", "-fPIC", "-o", str(shim), str(source), "-ldl")
-        return shim
+    def _make_site(self) -> Site:
+        return Site(self.folder, self.way, self._wanted, self._custody)
 
     def _start_cloud(self) -> None:
         if self.store_kind == "influxdb":
@@ -172,45 +96,17 @@ class Plant:
         self._records = open_records(f"sqlite:///{self.folder / 'records.sqlite'}")
         self._exit.callback(self._records.dispose)
 
-    def _write_edge(self, number: int, modbus_port: int) -> None:
-        lines = [
-            f"gateway: gateway-{number}",
-            f"broker: {{host: 127.0.0.1, port: {self.proxy.port}, keepalive_s: 5}}",
-            f"outbox: {{path: '{self.outboxes[number]}', flush_s: 0.2}}",
-            "health: {port: null}",
-            "receipt_timeout_s: 5",
-            "machines:",
-        ]
-        for index in range(self._modbus):
-            lines += [
-                f"  - {{path: {make_path(number, 'modbus', index)}, kind: modbus, host: 127.0.0.1,",
-                f"     port: {modbus_port}, unit_id: {index + 1}, interval_s: {self.interval_s},",
-                "     tags: [{name: number, table: holding, address: 0, type: float64},",
-                "            {name: reading, table: holding, address: 4, type: float64}]}",
-            ]
-        for index in range(self._opcua):
-            path = make_path(number, "opcua", index)
-            tags = ", ".join(
-                f'{{name: {tag}, node_id: "nsu=urn:forewarn:custody;s={path}.{tag}"}}'
-                for tag in ("number", "reading")
-            )
-            lines += [
-                f"  - {{path: {path}, kind: opcua, url: 'opc.tcp://127.0.0.1:{self._opcua_port}',",
-                f"     allow_insecure: true, interval_s: {self.interval_s}, tags: [{tags}]}}",
-            ]
-        (self.folder / f"edge-{number}.yaml").write_text("\n".join(lines) + "\n")
-
     @property
     def slack_s(self) -> float:
         """A gap reaches from the last to the next value; what is handed out there may be off by a poll."""
-        return 2 * self.interval_s
+        return 2 * self._wanted.interval_s
 
     # -- what the judge needs --------------------------------------------------------------------------
 
     @property
     def machines(self) -> list[MachinePath]:
         """Every machine of every gateway."""
-        kinds = (("modbus", self._modbus), ("opcua", self._opcua))
+        kinds = (("modbus", self._wanted.modbus), ("opcua", self._wanted.opcua))
         return [
             make_path(gateway, kind, index)
             for gateway in GATEWAYS
@@ -237,9 +133,14 @@ class Plant:
             reader.close()
 
     def read_log(self, program: str) -> str:
-        """Return what a gateway or an ingester has said so far; nothing for no program."""
+        """Return what a gateway, an ingester or a fault has said so far; nothing for no program."""
         log = self.folder / f"{program}.log"
         return log.read_text(errors="replace") if log.exists() else ""
+
+    def note(self, program: str, event: str) -> None:
+        """Say for a part that has no log what was seen of it."""
+        with (self.folder / f"{program}.log").open("a") as log:
+            log.write(f"{event}\n")
 
     def read_gaps(self) -> list[tuple[str, Gap]]:
         """Return every gap that the cloud has recorded."""
@@ -260,26 +161,19 @@ class Plant:
         stored = {(one.gateway, one.epoch): one.stored for one in list_accounts(self._records)}
         count = 0
         for number, last in up_to.items():
-            for sequence, epoch in self._query(
+            for sequence, epoch in self.site.query(
                 number, "SELECT sequence, epoch FROM batches, identity WHERE sequence <= ?", last
             ):
                 count += sequence not in stored.get((f"gateway-{number}", epoch), ())
         return count
 
-    def read_sequences(self) -> dict[int, int]:
-        """Return the last sequence of each gateway."""
-        return {
-            number: sum(last for (last,) in self._query(number, "SELECT sequence_last FROM totals"))
-            for number in self.outboxes
-        }
-
-    def _query(self, gateway: int, query: str, *values: int) -> list[tuple[Any, ...]]:
-        try:
-            address = f"{self.outboxes[gateway].as_uri()}?mode=ro"
-            with closing(sqlite3.connect(address, uri=True)) as beside:
-                return beside.execute(query, values).fetchall()
-        except sqlite3.Error:  # its disk is away just now, or it has none yet
-            return []
+    def weigh_store(self) -> int:
+        """Return the bytes that the store's files take on the disk now; of SQLite's those in use."""
+        if self.store_kind == "embedded":
+            return int(ask_file(self.folder / "store.sqlite", PAGES)[0][0])
+        places = (f"influxd-*/data/{BUCKET}/**/*", f"influxd-*/wal/{BUCKET}/**/*")
+        files = [file for place in places for file in self.folder.glob(place) if file.is_file()]
+        return sum(file.stat().st_blocks * 512 for file in files)
 
 
 def _read_rows(reader: StoreReader, machine: MachinePath, start_ns: int) -> list[Row]:

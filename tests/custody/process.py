@@ -14,10 +14,12 @@ END_S_MAX = 20.0
 class Process:
     """One program of the chain: ended or killed, and begun again with the same words."""
 
-    def __init__(self, name: str, folder: Path, words: Sequence[str], **environment: str) -> None:
+    def __init__(
+        self, name: str, folder: Path, words: Sequence[str], prefix: Sequence[str] = (), **environment: str
+    ) -> None:
         self.name = name
         self._log = folder / f"{name}.log"
-        self._words = [sys.executable, "-m", *words]
+        self._words = [*prefix, sys.executable, "-m", *words]
         self._environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"} | environment
         self._running: subprocess.Popen[bytes] | None = None
 

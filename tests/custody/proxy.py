@@ -6,23 +6,30 @@ import socket
 import struct
 import threading
 from contextlib import suppress
-from typing import Literal
 
-Mode = Literal["ok", "blackhole", "drop_answers", "slow"]
+from tests.custody.way import LATENCY_S, LOSS, Mode
+
 CHUNK_BYTES_MAX = 65_536
 LOOK_AGAIN_S = 0.02
-LATENCY_S = 0.150
-LOSS = 0.1
 RESEND_S = 0.3
 """How long TCP takes to send again what a lossy way lost; a stream shows a loss as this much delay."""
 
 
 class Proxy:
-    """Passes everything on, unless a fault is set. `port` is where it listens on 127.0.0.1."""
+    """Passes everything on, unless a fault is set. `port` is where it listens on 127.0.0.1.
 
-    def __init__(self, target_port: int, seed: int = 1) -> None:
+    The way where there are no network namespaces, for the `reason` given.
+    """
+
+    host = "127.0.0.1"
+    broker_lines = ()
+    prefix = ()
+
+    def __init__(self, reason: str, seed: int = 1) -> None:
+        self.words = f"a TCP proxy, since {reason}"
         self.port = 0
-        self._target_port = target_port
+        self._target_port = 0
+        self._late = 0
         self._mode: Mode = "ok"
         self._random = random.Random(seed)
         self._open: set[asyncio.StreamWriter] = set()
@@ -30,8 +37,9 @@ class Proxy:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def start(self) -> None:
+    def start(self, broker_port: int) -> None:
         """Listen."""
+        self._target_port = broker_port
         self._thread.start()
         self._ready.wait(10)
 
@@ -44,9 +52,14 @@ class Proxy:
         """From now on: pass on, swallow everything, swallow what the broker says, or be a bad line."""
         self._mode = mode
 
-    def reset(self) -> None:
-        """Break all connections with a reset, as a rebooting switch does."""
+    def heal(self) -> None:
+        """Break all connections with a reset, as a rebooting switch does, and pass on again."""
         self._loop.call_soon_threadsafe(self._reset)
+        self._mode = "ok"
+
+    def count_resent(self) -> int:
+        """Return how many pieces came late, as TCP's do when it sends them again."""
+        return self._late
 
     def _reset(self) -> None:
         for writer in list(self._open):
@@ -77,6 +90,9 @@ class Proxy:
         finally:
             self._open -= {writer, onward}
 
+    def _is_holding(self, is_answer: bool) -> bool:
+        return self._mode == "cut" or (self._mode == "drop_answers" and is_answer)
+
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool
     ) -> None:
@@ -84,10 +100,13 @@ class Proxy:
             while piece := await reader.read(CHUNK_BYTES_MAX):
                 # TCP never loses a part of a stream: what a dead line holds up comes when it lives again,
                 # unless the connection is given up before.
-                while self._mode == "blackhole" or (self._mode == "drop_answers" and is_answer):
+                self._late += self._is_holding(is_answer)
+                while self._is_holding(is_answer):
                     await asyncio.sleep(LOOK_AGAIN_S)
                 if self._mode == "slow":
-                    await asyncio.sleep(LATENCY_S + (RESEND_S if self._random.random() < LOSS else 0.0))
+                    lost = self._random.random() < LOSS
+                    self._late += lost
+                    await asyncio.sleep(LATENCY_S + (RESEND_S if lost else 0.0))
                 writer.write(piece)
                 await writer.drain()
         except OSError:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.custody.schedule import Outcome
+from tests.custody.schedule import Outcome, Weight
 from tests.servers import find_program
 
 HEADER = """# Custody, measured
@@ -30,6 +30,7 @@ def describe(outcomes: Sequence[tuple[str, Outcome]]) -> str:
     for name, outcome in outcomes:
         if len(outcome.strikes) > 1:
             parts += [f"## {name[0].upper()}{name[1:]}: fault by fault\n", _tabulate_strikes(outcome)]
+    parts += ["## Bytes a value\n", _tabulate_weights(outcomes)]
     parts += ["## Versions\n", _list_versions()]
     return "\n".join(parts)
 
@@ -61,7 +62,31 @@ def _tabulate_strikes(outcome: Outcome) -> str:
         after = "never" if one.recovery_s is None else f"{one.recovery_s:g} s"
         lines.append(f"| {one.name} | {one.lasted_s:g} s | {one.peak_backlog:,} batches | {after} |")
     gaps = ", ".join(f"{reason} {seconds:.0f} s" for reason, seconds in sorted(outcome.gap_seconds.items()))
-    return "\n".join(lines) + f"\n\nRecorded gaps, summed over all machines: {gaps or 'none'}.\n"
+    return (
+        "\n".join(lines) + f"\n\nThe way between gateways and broker: {outcome.way}.\n"
+        f"Recorded gaps, summed over all machines: {gaps or 'none'}.\n"
+    )
+
+
+def _tabulate_weights(outcomes: Sequence[tuple[str, Outcome]]) -> str:
+    lines = [
+        "Batches here are as small as they get: two rows of two values. With 1,000 values a batch it is a\n"
+        "few bytes a value (docs/PERFORMANCE.md). Files as they are at the end, before a store tidies up.\n",
+        "| run | outboxes at their fullest | a value | store | files at the end | a value |",
+        "|---|--:|--:|---|--:|--:|",
+    ]
+    for name, outcome in outcomes:
+        kept, stored = outcome.outboxes, outcome.stored
+        lines.append(
+            f"| {name} | {kept.size_bytes / 1e3:,.0f} kB for {kept.values:,} values | {_divide(kept)} "
+            f"| {outcome.store} | {stored.size_bytes / 1e3:,.0f} kB for {stored.values:,} values "
+            f"| {_divide(stored)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _divide(weight: Weight) -> str:
+    return f"{weight.size_bytes / weight.values:.0f} bytes" if weight.values else "-"
 
 
 def _list_versions() -> str:
@@ -74,10 +99,6 @@ def _list_versions() -> str:
         f"{mosquitto.stdout.splitlines()[0]}, {influxd.stdout.strip().split(' (')[0]}, "
         f"{platform.system()} {platform.release().split('-')[0]}, {platform.machine()}.\n"
     )
-
-
-def _ask(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def write(path: Path, outcomes: Sequence[tuple[str, Outcome]]) -> None:

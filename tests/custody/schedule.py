@@ -18,6 +18,8 @@ FRESH_S_MAX = 5.0
 UNDER_WAY_S = 2.0
 """What was just handed out is read, flushed and committed within this: before it is in no outbox yet."""
 LOOK_S = 0.1
+VALUES_A_ROW = 2
+"""Number and reading."""
 SETTLE_S = 0.5
 
 
@@ -32,11 +34,24 @@ class Strike(msgspec.Struct, frozen=True):
     """What nobody said though it should have been felt."""
 
 
+class Weight(msgspec.Struct, frozen=True):
+    """How many bytes so many values take."""
+
+    size_bytes: int = 0
+    values: int = 0
+
+
 class Outcome(msgspec.Struct, frozen=True):
-    """A whole run. `silent`: machines without a fresh value at the end. `waiting`: batches left behind."""
+    """A whole run. `silent`: machines without a fresh value at the end. `waiting`: batches left behind.
+
+    `way`: how the way to the broker was made bad. `outboxes`: at their fullest; `stored`: at the end.
+    """
 
     seed: int | None
     store: str
+    way: str
+    outboxes: Weight
+    stored: Weight
     seconds: float
     strikes: list[Strike]
     verdict: Verdict
@@ -69,11 +84,13 @@ def run_schedule(
 ) -> Outcome:
     """Strike with each fault in turn, drain, and return what came of it."""
     began = time.monotonic()
-    strikes = []
+    strikes, fullest = [], Weight()
     with healed(plant):
         for fault in faults:
-            strikes.append(_strike(plant, fault))
-            say(f"{strikes[-1]}")
+            strike, weight = _strike(plant, fault)
+            strikes.append(strike)
+            fullest = max(fullest, weight, key=lambda one: one.values)
+            say(f"{strike}")
             time.sleep(SETTLE_S)
     waiting = _drain(plant)
     silent = _find_silent(plant)
@@ -90,6 +107,9 @@ def run_schedule(
     return Outcome(
         seed,
         plant.store_kind,
+        plant.way.words,
+        fullest,
+        Weight(plant.weigh_store(), VALUES_A_ROW * len(stored)),
         time.monotonic() - began,
         strikes,
         verdict,
@@ -99,11 +119,13 @@ def run_schedule(
     )
 
 
-def _strike(plant: Plant, fault: Fault) -> Strike:
+def _strike(plant: Plant, fault: Fault) -> tuple[Strike, Weight]:
+    """Strike and wait until all is stored; return how it went, and what the outboxes held at its end."""
     began, (program, event) = time.monotonic(), fault.felt
     said_before = len(plant.read_log(program))
     fault.strike(plant)
-    ended, last = time.monotonic(), plant.read_sequences()
+    ended, last = time.monotonic(), plant.site.read_sequences()
+    weight = Weight(*plant.site.weigh_outboxes())
     peak = waiting = plant.count_unstored(last)
     while waiting and time.monotonic() - ended < RECOVERY_S_MAX:
         time.sleep(LOOK_S)
@@ -111,14 +133,13 @@ def _strike(plant: Plant, fault: Fault) -> Strike:
         peak = max(peak, waiting)
     recovery_s = None if waiting else round(time.monotonic() - ended, 1)
     is_felt = event in plant.read_log(program)[said_before:]
-    return Strike(
-        fault.name, round(ended - began, 1), peak, recovery_s, "" if is_felt else " ".join(fault.felt)
-    )
+    unfelt = "" if is_felt else " ".join(fault.felt)
+    return Strike(fault.name, round(ended - began, 1), peak, recovery_s, unfelt), weight
 
 
 def _drain(plant: Plant) -> int:
     """Wait until all that waits now has gone; return how many batches have not."""
-    last, until = plant.read_sequences(), time.monotonic() + DRAIN_S_MAX
+    last, until = plant.site.read_sequences(), time.monotonic() + DRAIN_S_MAX
     while plant.count_unstored(last) and time.monotonic() < until:
         time.sleep(LOOK_S)
     return plant.count_unstored(last)

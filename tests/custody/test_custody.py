@@ -8,8 +8,9 @@ import pytest
 
 from tests.custody.conftest import Book
 from tests.custody.faults import Fault, cut_power, kill_both
-from tests.custody.plant import Custody, Plant, StoreKind
+from tests.custody.plant import Plant, StoreKind
 from tests.custody.schedule import Outcome, choose_faults, run_schedule
+from tests.custody.site import Custody
 
 LONG_S = 600
 
