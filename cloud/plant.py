@@ -118,6 +118,7 @@ class Plant:
         from cloud.console.app import make_app
         from cloud.console.gaps import GapRecords
         from cloud.console.ledger import LedgerBook
+        from cloud.console.model_records import ModelRecords
         from cloud.console.server import ConsoleServer
         from cloud.console.view import PlantView
 
@@ -130,6 +131,7 @@ class Plant:
             gateways=GatewayAccounts(self._engine),
             gaps=GapRecords(self._engine),
             ledgers=LedgerBook(self._engine),
+            models=ModelRecords(self._engine, self._settings.bundles, self._settings.watch.learning),
             parts=parts,
         )
         return ConsoleServer(make_app(view), self._settings.console.host, self._settings.console.port)

@@ -3,12 +3,12 @@
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
 from cloud.console.charts import Window
+from cloud.console.forms import MS_MAX
 from cloud.console.ledger_shapes import LedgerSheet
-from cloud.console.security import refuse_other_sites
+from cloud.console.model_shapes import ModelSheet
 from cloud.console.series import POINTS_MAX
 from cloud.console.shapes import (
     AlertRow,
@@ -26,20 +26,10 @@ from models.telemetry import MachinePath, TopicRejected
 
 SPAN_MS_DEFAULT = 300_000
 SPAN_MS_MAX = 366 * 86_400_000
-MS_MAX = 2**63 // 1_000_000 - 1
-NAME_CHARS_MAX = 80
 ALERTS_MAX = 500
 
 Instant = Annotated[int | None, Query(ge=0, le=MS_MAX, description="milliseconds since 1970 UTC")]
 Points = Annotated[int, Query(ge=2, le=POINTS_MAX)]
-
-
-class Acknowledgement(BaseModel):
-    """Who has taken an alert on."""
-
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
-
-    by: str = Field(min_length=1, max_length=NAME_CHARS_MAX, pattern=r"^[^\x00-\x1f\x7f]+$")
 
 
 def parse_machine(site: str, area: str, line: str, machine: str) -> MachinePath:
@@ -107,6 +97,12 @@ def _add_machines(router: APIRouter, view: PlantView) -> None:
         """Everything that the machine page draws: curves, normal bands, score, limit, alert marks."""
         return view.read_charts(machine, window)
 
+    @router.get("/machines/{site}/{area}/{line}/{machine}/model", tags=["machines"])
+    def model(machine: Machine) -> ModelSheet:
+        """What the machine's model knows: learning, version, promise, grades, drift, refits, history."""
+        find_row(view, machine)
+        return view.read_model(machine)
+
 
 def _add_alerts(router: APIRouter, view: PlantView) -> None:
     @router.get("/alerts", tags=["alerts"])
@@ -119,13 +115,13 @@ def _add_alerts(router: APIRouter, view: PlantView) -> None:
         """Everything about one alert."""
         return find_alert(view, alert_id)
 
-    @router.post("/alerts/{alert_id}/acknowledge", tags=["alerts"])
-    def acknowledge(alert_id: str, acknowledgement: Acknowledgement, request: Request) -> AlertSheet:
-        """Take an alert on. A second acknowledgement changes nothing."""
-        refuse_other_sites(request)
-        find_alert(view, alert_id)
-        view.acknowledge(alert_id, acknowledgement.by)
-        return find_alert(view, alert_id)
+
+def find_row(view: PlantView, machine: MachinePath) -> MachineRow:
+    """Return the row of a machine; 404 when nobody knows it."""
+    row = view.find_machine(machine)
+    if row is None:
+        raise HTTPException(404, f"No machine {machine} has sent anything yet.")
+    return row
 
 
 def find_alert(view: PlantView, alert_id: str) -> AlertSheet:

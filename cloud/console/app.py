@@ -9,10 +9,11 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.gzip import GZipMiddleware
 
 from cloud.console import assets
+from cloud.console.actions import make_action_router
 from cloud.console.api import make_api_router, make_health_router
 from cloud.console.live import make_live_router
 from cloud.console.pages import Pages, make_page_router
-from cloud.console.security import HEADERS, SecurityHeaders
+from cloud.console.security import HEADERS, FormTokens, SecurityHeaders
 from cloud.console.view import PlantView
 from models.errors import ForewarnError
 
@@ -43,13 +44,14 @@ def make_app(view: PlantView) -> FastAPI:
     app.state.closing = False
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_BYTES_MIN, compresslevel=3)
     app.add_middleware(SecurityHeaders)
-    pages = Pages(view)
+    pages, tokens = Pages(view), FormTokens()
     for router in (
         assets.router,
         make_api_router(view),
         make_live_router(view),
         make_health_router(view),
-        make_page_router(view, pages),
+        make_page_router(view, pages, tokens),
+        make_action_router(view, tokens),
     ):
         app.include_router(router)
     _answer_errors(app, pages)

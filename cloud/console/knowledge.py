@@ -18,7 +18,7 @@ from cloud.console.model_shapes import (
     TagKnowledge,
 )
 from cloud.console.sources import StateRow
-from cloud.console.words import say_number, say_span
+from cloud.console.words import say_number, say_rate, say_span
 from cloud.machines import MachineCard
 from cloud.watch.drift_book import KeptDrift
 from cloud.watch.history_book import HistoryDigest
@@ -143,11 +143,6 @@ def count_alarms(promised: Sequence[float], judged_s: float, counted: AlarmCount
     )
 
 
-def say_rate(rate: float) -> str:
-    """Return a rate with the digits that count: 0.4, 1, 44."""
-    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}".removesuffix(".0")
-
-
 def say_watched(seconds: float) -> str:
     """Return a time under watch: `3 h`, `12 days`, from two months on in months."""
     return say_duration(seconds) if seconds < 2 * MONTH_S else f"{seconds / MONTH_S:.1f} months"
@@ -166,7 +161,7 @@ def list_tags(known: Known, named: MachineCard) -> list[TagKnowledge]:
     card = next((one.card for one in known.versions if one.is_current), None)
     left_out = card.left_out if card else {}
     psis = known.drift.drift.psi if known.drift else {}
-    grades = known.lesson.grades if known.lesson else {}
+    grades = {**(card.grades if card else {}), **(known.lesson.grades if known.lesson else {})}
     rows = []
     for tag in sorted({*(card.tags if card else ()), *left_out, *grades, *psis}):
         grade, why = (grades[tag].grade, grades[tag].reason) if tag in grades else ("", "")

@@ -6,14 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
-import msgspec
 import structlog
 from sqlalchemy import Engine
 
 from cloud.alerts.verdicts import AlarmCount, Verdict, VerdictBook
 from cloud.console import knowledge
 from cloud.console.knowledge import Known
-from cloud.console.model_shapes import FalseAlarms, Forewarning, LearningProgress, ModelSheet
+from cloud.console.model_shapes import FalseAlarms, ModelSheet, PlantModels
 from cloud.console.sources import StateRow
 from cloud.machines import MachineCard
 from cloud.watch.drift_book import DriftBook
@@ -33,14 +32,6 @@ EPISODES_SHOWN_MAX = 8
 VERSIONS_SHOWN_MAX = 12
 
 log = structlog.get_logger()
-
-
-class PlantModels(msgspec.Struct, frozen=True):
-    """What the overview says of all models: how far learning has come, by path, and the plant's figures."""
-
-    learning: dict[str, LearningProgress]
-    false_alarms: FalseAlarms
-    forewarning: Forewarning
 
 
 class ModelRecords:

@@ -126,3 +126,11 @@ class ModelSheet(Shape):
     refit: LastRefit | None
     next_refit_ms: int | None
     history: list[PastEpisodes]
+
+
+class PlantModels(Shape):
+    """What the overview says of all models: how far learning has come, by path, and the plant's figures."""
+
+    learning: dict[str, LearningProgress]
+    false_alarms: FalseAlarms
+    forewarning: Forewarning

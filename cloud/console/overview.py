@@ -5,19 +5,29 @@ from typing import NamedTuple
 
 from cloud.alerts import Alert
 from cloud.alerts.words import say_pair
+from cloud.console.model_shapes import LearningProgress, PlantModels
 from cloud.console.shapes import Attention, GatewayRow, MachineRow, PlantLine
 from cloud.console.sources import Cards, StateRow
-from cloud.console.words import say_deviation, say_number, say_span
+from cloud.console.words import (
+    name_false_alarms,
+    name_forewarning,
+    say_deviation,
+    say_number,
+    say_realised,
+    say_span,
+)
 from cloud.machines import MachineCard
 from models.telemetry import MachinePath
 
 SILENT_AFTER_S = 30.0
+NOTHING_LEARNED: Mapping[str, LearningProgress] = {}
 
 STATE_WORDS = {
     Attention.ALERT: "Alert",
     Attention.ACKNOWLEDGED: "Acknowledged",
     Attention.TAG_FAULT: "Sensor fault",
     Attention.CANNOT_JUDGE: "Cannot judge",
+    Attention.UNKNOWN_RUNNING: "Unknown running",
     Attention.LEARNING: "Learning",
     Attention.HEALTHY: "Healthy",
 }
@@ -31,6 +41,7 @@ class Sighting(NamedTuple):
     alert: Alert | None
     newest_ns: int | None
     standout: str = ""
+    model_alert: Alert | None = None
 
 
 def choose_alerts(alerts: Iterable[Alert]) -> dict[MachinePath, Alert]:
@@ -47,6 +58,8 @@ def choose_alerts(alerts: Iterable[Alert]) -> dict[MachinePath, Alert]:
 def find_attention(sighting: Sighting, now_ns: int) -> Attention:
     """Return how much a machine needs somebody. Silence is no health: old values cannot be judged."""
     alert, state = sighting.alert, sighting.state
+    if alert is not None and alert.acknowledged_ns and state is not None and state.state == "learning":
+        return Attention.LEARNING  # repaired: nothing judges it, so nothing could clear the alert
     if alert is not None and alert.kind == "machine":
         return Attention.ALERT if alert.acknowledged_ns is None else Attention.ACKNOWLEDGED
     if alert is not None or (state is not None and state.faulty):
@@ -55,6 +68,8 @@ def find_attention(sighting: Sighting, now_ns: int) -> Attention:
         return Attention.CANNOT_JUDGE
     if state is None or state.state == "learning":
         return Attention.LEARNING
+    if state.state == "unknown_running":
+        return Attention.UNKNOWN_RUNNING
     return Attention.HEALTHY if state.state == "judged" else Attention.CANNOT_JUDGE
 
 
@@ -89,14 +104,21 @@ def say_alert(alert: Alert, card: MachineCard) -> str:
     return say_deviation(tag.title, tag.unit, say_pair(top.value, top.expected), top.sigma)
 
 
-def make_row(sighting: Sighting, cards: Cards, spark: str, now_ns: int) -> MachineRow:
-    """Return the overview's row of one machine."""
+def make_row(
+    sighting: Sighting,
+    cards: Cards,
+    spark: str,
+    now_ns: int,
+    learning: Mapping[str, LearningProgress] = NOTHING_LEARNED,
+) -> MachineRow:
+    """Return the overview's row of one machine; `learning` is how far learning has come, by path."""
     card, state = cards.of(sighting.machine), sighting.state
     attention = find_attention(sighting, now_ns)
     judged = state is not None and state.state == "judged"
     score = state.score if state is not None and judged else None
     limit = state.limit if state is not None and judged else None
     alert = sighting.alert
+    progress = learning.get(str(sighting.machine)) if attention is Attention.LEARNING else None
     since_ns = alert.raised_ns if alert is not None else state.since_ns if state is not None else None
     return MachineRow(
         path=str(sighting.machine),
@@ -111,6 +133,9 @@ def make_row(sighting: Sighting, cards: Cards, spark: str, now_ns: int) -> Machi
         since_ms=None if since_ns is None else since_ns // 1_000_000,
         alert_id=None if alert is None else alert.id,
         spark=spark,
+        learned=None if progress is None else progress.share,
+        learned_words="" if progress is None else progress.words,
+        model_alert_id=None if sighting.model_alert is None else sighting.model_alert.id,
     )
 
 
@@ -126,8 +151,28 @@ def sort_rows(rows: Iterable[MachineRow]) -> list[MachineRow]:
     )
 
 
-def sum_plant(rows: Sequence[MachineRow], gateways: Sequence[GatewayRow]) -> PlantLine:
+def sum_plant(
+    rows: Sequence[MachineRow], gateways: Sequence[GatewayRow], models: PlantModels | None = None
+) -> PlantLine:
     """Return the line above all machines."""
+    line = _sum_gateways(rows, gateways)
+    if models is None:
+        return line
+    alarms = models.false_alarms
+    return line.model_copy(
+        update={
+            "forewarning_s": models.forewarning.mean_s,
+            "forewarning_words": models.forewarning.words or "–",
+            "forewarning_terms": name_forewarning(models.forewarning.faults),
+            "false_promised": alarms.promised,
+            "false_realised": alarms.realised,
+            "false_words": say_realised(alarms.realised, alarms.marked + alarms.unreviewed, alarms.months),
+            "false_terms": name_false_alarms(alarms.promised),
+        }
+    )
+
+
+def _sum_gateways(rows: Sequence[MachineRow], gateways: Sequence[GatewayRow]) -> PlantLine:
     known = [gateway.batches_missing for gateway in gateways if gateway.batches_missing is not None]
     online = sum(gateway.state == "online" for gateway in gateways)
     return PlantLine(
@@ -141,13 +186,16 @@ def sum_plant(rows: Sequence[MachineRow], gateways: Sequence[GatewayRow]) -> Pla
 
 
 def join_sightings(
-    states: Iterable[StateRow], alerts: Mapping[MachinePath, Alert], newest_ns: Mapping[MachinePath, int]
+    states: Iterable[StateRow], opened: Sequence[Alert], newest_ns: Mapping[MachinePath, int]
 ) -> list[Sighting]:
     """Return one sighting per machine that the watcher or the store knows."""
     by_machine = {state.machine: state for state in states}
+    alerts = choose_alerts(opened)
+    of_models = {alert.machine: alert for alert in opened if alert.kind == "model" and alert.is_open}
     joined: list[Sighting] = []
-    for machine in sorted({*by_machine, *newest_ns, *alerts}):
+    for machine in sorted({*by_machine, *newest_ns, *alerts, *of_models}):
         state = by_machine.get(machine)
         seen = [at for at in (newest_ns.get(machine), state.timestamp_ns if state else None) if at]
-        joined.append(Sighting(machine, state, alerts.get(machine), max(seen, default=None)))
+        newest = max(seen, default=None)
+        joined.append(Sighting(machine, state, alerts.get(machine), newest, "", of_models.get(machine)))
     return joined

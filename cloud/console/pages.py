@@ -4,21 +4,20 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import parse_qs
 
-from fastapi import APIRouter, Depends, HTTPException, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from cloud.alerts.verdicts import VERDICT_WORDS
 from cloud.console import words
-from cloud.console.api import ALERTS_MAX, NAME_CHARS_MAX, Machine, find_alert
+from cloud.console.api import ALERTS_MAX, Instant, Machine, find_alert, find_row
 from cloud.console.assets import link_asset
 from cloud.console.overview import STATE_WORDS
-from cloud.console.security import FormTokens, keep_visit, refuse_other_sites
+from cloud.console.security import FormTokens, keep_visit
 from cloud.console.shapes import AlertSheet
 from cloud.console.view import PlantView
 
-FORM_BYTES_MAX = 4_096
 ALERT_BEFORE_MS = 240_000
 ALERT_AFTER_MS = 240_000
 
@@ -38,8 +37,11 @@ def make_environment() -> Environment:
         "span": words.say_span,
         "sigma": words.say_sigma,
         "instant": say_instant,
+        "rate": words.say_rate,
+        "share": words.say_share,
     }
     environment.globals |= {"asset": link_asset, "state_words": STATE_WORDS, "now_ms": _now_ms}
+    environment.globals |= {"verdict_words": VERDICT_WORDS}
     return environment
 
 
@@ -73,21 +75,13 @@ class Pages:
         return HTMLResponse(text, status_code=status)
 
 
-def make_page_router(view: PlantView, pages: Pages) -> APIRouter:
+def make_page_router(view: PlantView, pages: Pages, tokens: FormTokens) -> APIRouter:
     """Return the routes of the pages."""
     router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
 
     @router.get("/")
     def overview_page() -> Response:
         return pages.render("overview.html", page="plant")
-
-    @router.get("/machines/{site}/{area}/{line}/{machine}")
-    def machine_page(machine: Machine) -> Response:
-        row = view.find_machine(machine)
-        if row is None:
-            raise HTTPException(404, f"No machine {machine} has sent anything yet.")
-        facts = {"path": row.path, "from_ms": None, "to_ms": None, "tags": None}
-        return pages.render("machine.html", page="machine", row=row, facts=facts)
 
     @router.get("/ledger")
     def ledger_page() -> Response:
@@ -97,13 +91,40 @@ def make_page_router(view: PlantView, pages: Pages) -> APIRouter:
     def gateways_page() -> Response:
         return pages.render("gateways.html", page="gateways", gateways=view.list_gateways())
 
-    _add_alert_pages(router, view, pages)
+    _add_machine_pages(router, view, pages, tokens)
+    _add_alert_pages(router, view, pages, tokens)
     return router
 
 
-def _add_alert_pages(router: APIRouter, view: PlantView, pages: Pages) -> None:
-    tokens = FormTokens()
+def _add_machine_pages(router: APIRouter, view: PlantView, pages: Pages, tokens: FormTokens) -> None:
+    @router.get("/machines/{site}/{area}/{line}/{machine}")
+    def machine_page(
+        machine: Machine,
+        request: Request,
+        from_ms: Annotated[Instant, Query(alias="from")] = None,
+        to_ms: Annotated[Instant, Query(alias="to")] = None,
+    ) -> Response:
+        row = find_row(view, machine)
+        visit, token = tokens.issue(request)
+        facts = {"path": row.path, "from_ms": from_ms, "to_ms": to_ms, "tags": None}
+        page = pages.render(
+            "machine.html",
+            page="machine",
+            row=row,
+            facts=facts,
+            model=view.read_model(machine),
+            token=token,
+        )
+        keep_visit(page, visit)
+        return page
 
+    @router.get("/machines/{site}/{area}/{line}/{machine}/knowledge")
+    def knowledge_part(machine: Machine) -> Response:
+        row = find_row(view, machine)
+        return pages.render("knowledge.html", row=row, model=view.read_model(machine))
+
+
+def _add_alert_pages(router: APIRouter, view: PlantView, pages: Pages, tokens: FormTokens) -> None:
     @router.get("/alerts")
     def alerts_page() -> Response:
         return pages.render("alerts.html", page="alerts", alerts=view.list_alerts(ALERTS_MAX))
@@ -117,36 +138,6 @@ def _add_alert_pages(router: APIRouter, view: PlantView, pages: Pages) -> None:
         )
         keep_visit(page, visit)
         return page
-
-    @router.post("/alerts/{alert_id}/acknowledge")
-    def acknowledge(
-        alert_id: str, request: Request, form: Annotated[dict[str, str], Depends(read_form)]
-    ) -> Response:
-        refuse_other_sites(request)
-        if not tokens.is_ours(request, form.get("token", "")):
-            raise HTTPException(
-                403, "The page is older than the console's last start: go back, reload it, acknowledge again."
-            )
-        by = form.get("by", "").strip()
-        if not 1 <= len(by) <= NAME_CHARS_MAX or not by.isprintable():
-            raise HTTPException(422, f"Write your name (1 to {NAME_CHARS_MAX} characters) to acknowledge.")
-        find_alert(view, alert_id)
-        view.acknowledge(alert_id, by)
-        return RedirectResponse(f"/alerts/{alert_id}", status_code=303)
-
-
-async def read_form(request: Request) -> dict[str, str]:
-    """Return the fields of a small form; raise 413 or 422 for anything else."""
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > FORM_BYTES_MAX:
-            raise HTTPException(413, "The form is too large.")
-    try:
-        fields = parse_qs(body.decode("utf-8"), max_num_fields=10, errors="strict")
-    except ValueError as error:
-        raise HTTPException(422, "The form cannot be read.") from error
-    return {name: values[0] for name, values in fields.items()}
 
 
 def _frame_alert(sheet: AlertSheet, now_ms: int) -> dict[str, Any]:

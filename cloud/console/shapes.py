@@ -20,6 +20,7 @@ class Attention(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     TAG_FAULT = "tag_fault"
     CANNOT_JUDGE = "cannot_judge"
+    UNKNOWN_RUNNING = "unknown_running"
     LEARNING = "learning"
     HEALTHY = "healthy"
 
@@ -35,7 +36,11 @@ class Attention(StrEnum):
 
 
 class MachineRow(Shape):
-    """One machine on the overview. `load` is score / limit (1 is the limit); None when it is not judged."""
+    """One machine on the overview. `load` is score / limit (1 is the limit); None when it is not judged.
+
+    `learned` is how far learning has come, 1 at most, and None where nothing is learned now. `model_alert_id`
+    is of the alert that says why the newest model could not take charge.
+    """
 
     path: str
     title: str
@@ -49,10 +54,17 @@ class MachineRow(Shape):
     since_ms: int | None
     alert_id: str | None
     spark: str
+    learned: float | None = None
+    learned_words: str = ""
+    model_alert_id: str | None = None
 
 
 class PlantLine(Shape):
-    """The one line above all machines. `batches_missing` is None until a gateway has reported."""
+    """The one line above all machines. `batches_missing` is None until a gateway has reported.
+
+    `forewarning_s` is the average time from an alert to the failure. False alarms are those of a machine and
+    month. Both are there as words, under terms that say what they rest on.
+    """
 
     machines: int
     needing_attention: int
@@ -60,6 +72,13 @@ class PlantLine(Shape):
     gateways_offline: int
     values_stored: int
     batches_missing: int | None
+    forewarning_s: float | None = None
+    forewarning_words: str = "–"
+    forewarning_terms: str = "Forewarning"
+    false_promised: float | None = None
+    false_realised: float | None = None
+    false_words: str = "–"
+    false_terms: str = "False alarms"
 
 
 class Overview(Shape):
@@ -186,7 +205,10 @@ class AlertNotice(Shape):
 
 
 class AlertRow(Shape):
-    """An alert in the list. `state` is raised, acknowledged or cleared; `kind` machine, tag or model."""
+    """An alert in the list. `state` is raised, acknowledged or cleared; `kind` machine, tag or model.
+
+    `verdict` is what the crew found: real_fault, false_alarm, maintenance or nothing yet.
+    """
 
     id: str
     machine: str
@@ -197,6 +219,9 @@ class AlertRow(Shape):
     raised_ms: int
     cleared_ms: int | None
     acknowledged_by: str
+    verdict: str = ""
+    note: str = ""
+    failed_ms: int | None = None
 
 
 class AlertSheet(AlertRow):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from cloud.alerts import Alert, AlertEvent
+from cloud.alerts.verdicts import Verdict
 from cloud.alerts.words import say_pair
 from cloud.console import shapes
 from cloud.console.words import say_deviation
@@ -20,7 +21,7 @@ CHANGE_WORDS = {
 }
 
 
-def make_row(alert: Alert, card: MachineCard) -> shapes.AlertRow:
+def make_row(alert: Alert, card: MachineCard, verdict: Verdict | None = None) -> shapes.AlertRow:
     """Return the alert's line in the list."""
     return shapes.AlertRow(
         id=alert.id,
@@ -32,6 +33,9 @@ def make_row(alert: Alert, card: MachineCard) -> shapes.AlertRow:
         raised_ms=alert.raised_ns // NS_PER_MS,
         cleared_ms=None if alert.cleared_ns is None else alert.cleared_ns // NS_PER_MS,
         acknowledged_by=alert.acknowledged_by or "",
+        verdict=verdict.kind if verdict else "",
+        note=verdict.note if verdict else "",
+        failed_ms=verdict.failed_ns // NS_PER_MS if verdict and verdict.failed_ns is not None else None,
     )
 
 
@@ -43,10 +47,14 @@ def find_state(alert: Alert) -> str:
 
 
 def make_sheet(
-    alert: Alert, events: Sequence[AlertEvent], notices: Sequence[Notification], card: MachineCard
+    alert: Alert,
+    events: Sequence[AlertEvent],
+    notices: Sequence[Notification],
+    card: MachineCard,
+    verdict: Verdict | None = None,
 ) -> shapes.AlertSheet:
     """Return everything about one alert."""
-    row = make_row(alert, card)
+    row = make_row(alert, card, verdict)
     return shapes.AlertSheet(
         **row.model_dump(),
         score=None if alert.kind == "model" else alert.score,

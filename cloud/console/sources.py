@@ -1,10 +1,12 @@
 """What the console needs of the rest of the cloud, as small Protocols: the real parts fit them by shape."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from cloud.alerts import Alert, AlertEvent
+from cloud.alerts.verdicts import Verdict
 from cloud.console.ledger_shapes import LedgerSheet
+from cloud.console.model_shapes import ModelSheet, PlantModels
 from cloud.console.shapes import GapRow, GatewayRow, PartHealth
 from cloud.machines import MachineCard
 from cloud.notifiers.outbox import Notification
@@ -97,6 +99,25 @@ class Ledgers(Protocol):
 
     def read(self) -> LedgerSheet:
         """Return the accounts of all gateways, the dead letters and the read-back."""
+
+
+class Models(Protocol):
+    """What models know, and what the crew says of them."""
+
+    def read(self, named: MachineCard, state: StateRow | None, refused: str) -> ModelSheet:
+        """Return all that is known of a machine's model; `refused` says why a newer one is not in charge."""
+
+    def sum_up(self, states: Sequence[StateRow]) -> PlantModels:
+        """Return what the overview says of all models."""
+
+    def start_afresh(self, machine: MachinePath, since_ns: int, by: str) -> bool:
+        """Let a repaired machine learn anew; return whether a model was in charge."""
+
+    def judge_alert(self, alert_id: str, verdict: Verdict) -> None:
+        """Keep what somebody found."""
+
+    def list_verdicts(self, alert_ids: Collection[str]) -> Mapping[str, Verdict]:
+        """Return the verdicts on these alerts, by their id."""
 
 
 class Parts(Protocol):

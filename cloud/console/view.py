@@ -6,12 +6,16 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import DBAPIError
 
-from cloud.alerts import UnknownAlert
+from cloud.alerts import Alert, UnknownAlert
+from cloud.alerts.verdicts import Verdict, VerdictKind
 from cloud.console import sheets
 from cloud.console.charts import Window, read_charts, read_series
+from cloud.console.failures import find_failure
+from cloud.console.forms import Acknowledgement, FreshStart
 from cloud.console.history import ScoreHistory
 from cloud.console.ledger_shapes import LedgerSheet
-from cloud.console.overview import Sighting, choose_alerts, join_sightings, make_row, sort_rows, sum_plant
+from cloud.console.model_shapes import ModelSheet
+from cloud.console.overview import Sighting, join_sightings, make_row, sort_rows, sum_plant
 from cloud.console.shapes import (
     AlertRow,
     AlertSheet,
@@ -23,12 +27,13 @@ from cloud.console.shapes import (
     PartHealth,
     Series,
 )
-from cloud.console.sources import Alerts, Cards, Gaps, Gateways, Ledgers, Notices, Parts, States
+from cloud.console.sources import Alerts, Cards, Gaps, Gateways, Ledgers, Models, Notices, Parts, States
 from cloud.console.standouts import find_standout
 from cloud.stores import Measurement, StoreReader, StoreUnavailable
 from cloud.transactions import RecordsUnavailable
 from models.telemetry import MachinePath
 
+NS_PER_MS = 1_000_000
 OVERVIEW_S = 0.9
 STORE_LOOK_S = 5.0
 ALERTS_OPEN_MAX = 10_000
@@ -51,6 +56,7 @@ class PlantView:
         gateways: Gateways,
         gaps: Gaps,
         ledgers: Ledgers,
+        models: Models,
         parts: Parts,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -62,6 +68,7 @@ class PlantView:
         self._gateways = gateways
         self._gaps = gaps
         self._ledgers = ledgers
+        self._models = models
         self._parts = parts
         self._now_ns = now_ns
         self._history = ScoreHistory(reader)
@@ -101,7 +108,12 @@ class PlantView:
         """Return the newest alerts, open ones first."""
         opened = self._alerts.list_alerts(open_only=True, limit=limit)
         alerts = {alert.id: alert for alert in [*opened, *self._alerts.list_alerts(limit=limit)]}
-        return [sheets.make_row(alert, self._cards.of(alert.machine)) for alert in alerts.values()][:limit]
+        verdicts = self._models.list_verdicts(alerts)
+        rows = [
+            sheets.make_row(alert, self._cards.of(alert.machine), verdicts.get(alert.id))
+            for alert in alerts.values()
+        ]
+        return rows[:limit]
 
     def find_alert(self, alert_id: str) -> AlertSheet | None:
         """Return everything about one alert, or None when there is none of that id."""
@@ -110,11 +122,39 @@ class PlantView:
         except UnknownAlert:
             return None
         events, notices = self._alerts.list_events(alert_id), self._notices.list_of(alert_id)
-        return sheets.make_sheet(alert, events, notices, self._cards.of(alert.machine))
+        verdict = self._models.list_verdicts([alert_id]).get(alert_id)
+        return sheets.make_sheet(alert, events, notices, self._cards.of(alert.machine), verdict)
 
-    def acknowledge(self, alert_id: str, by: str) -> None:
-        """Note who takes an alert on; raise `UnknownAlert`."""
-        self._alerts.acknowledge(alert_id, by)
+    def acknowledge(self, alert_id: str, change: Acknowledgement) -> None:
+        """Note who takes an alert on, and what it was where that is known; raise `UnknownAlert`."""
+        self._alerts.acknowledge(alert_id, change.by)
+        if change.verdict is not None:
+            self._judge(self._alerts.get(alert_id), change.verdict, change)
+        self._forget()
+
+    def _judge(self, alert: Alert, kind: VerdictKind, change: Acknowledgement) -> None:
+        now_ns = self._now_ns()
+        failed_ns = None if change.failed_ms is None else change.failed_ms * NS_PER_MS
+        if failed_ns is None and kind == "real_fault":
+            failed_ns = find_failure(self._reader, self._cards.of(alert.machine), alert, now_ns)
+        self._models.judge_alert(alert.id, Verdict(kind, change.note, change.by, now_ns, failed_ns))
+
+    def read_model(self, machine: MachinePath) -> ModelSheet:
+        """Return what is known of a machine's model; raise `RecordsUnavailable`."""
+        state = next((one for one in self._states.list() if one.machine == machine), None)
+        opened = self._alerts.list_alerts(open_only=True, machine=machine)
+        refused = next((alert.summary for alert in opened if alert.kind == "model"), "")
+        if not refused and state is not None and state.state == "judged":
+            refused = state.reason
+        return self._models.read(self._cards.of(machine), state, refused)
+
+    def start_afresh(self, machine: MachinePath, change: FreshStart) -> None:
+        """Have a repaired machine learn anew; what it said before counts no more."""
+        since_ns = self._now_ns() if change.since_ms is None else change.since_ms * NS_PER_MS
+        self._models.start_afresh(machine, since_ns, change.by)
+        self._forget()
+
+    def _forget(self) -> None:
         with self._lock:
             self._overview = None  # whoever clicked sees it at once
 
@@ -149,17 +189,20 @@ class PlantView:
 
     def _look(self, now_ns: int) -> Overview:
         states = self._states.list()
-        alerts = choose_alerts(self._alerts.list_alerts(open_only=True, limit=ALERTS_OPEN_MAX))
+        opened = self._alerts.list_alerts(open_only=True, limit=ALERTS_OPEN_MAX)
+        models = self._models.sum_up(states)
         self._look_at_store(now_ns)
-        sightings = self._add_standouts(join_sightings(states, alerts, self._newest_ns))
+        sightings = self._add_standouts(join_sightings(states, opened, self._newest_ns))
         for state in states:
             self._history.note(state, now_ns)
         self._history.forget_others({sighting.machine for sighting in sightings})
         rows = sort_rows(
-            make_row(sighting, self._cards, self._history.draw(sighting.machine, now_ns), now_ns)
+            make_row(
+                sighting, self._cards, self._history.draw(sighting.machine, now_ns), now_ns, models.learning
+            )
             for sighting in sightings
         )
-        plant = sum_plant(rows, self._gateways.list_gateways())
+        plant = sum_plant(rows, self._gateways.list_gateways(), models)
         trouble = self._trouble or "; ".join(self._list_alarms())
         return Overview(at_ms=now_ns // 1_000_000, plant=plant, machines=rows, trouble=trouble)
 

@@ -42,6 +42,37 @@ def say_span(seconds: float) -> str:
     return "0 s"
 
 
+def say_share(share: float) -> str:
+    """Return a share in per cent with the digits that count: 0.3 %, 12 %."""
+    percent = 100 * share
+    return f"{percent:.1f} %" if 0 < percent < 10 else f"{percent:.0f} %"
+
+
+def say_rate(rate: float) -> str:
+    """Return a rate with the digits that count: 0.4, 1, 44."""
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}".removesuffix(".0")
+
+
+def name_forewarning(faults: int) -> str:
+    """Return what the average forewarning time rests on."""
+    return (
+        f"Average forewarning, {faults} real fault{'' if faults == 1 else 's'}" if faults else "Forewarning"
+    )
+
+
+def say_realised(realised: float | None, counted: int, months: float) -> str:
+    """Return the realised rate of false alarms; the bare count before a rate says anything."""
+    if realised is not None:
+        return say_rate(realised)
+    return f"{counted} so far" if months else "–"
+
+
+def name_false_alarms(promised: float | None) -> str:
+    """Return what the figure is of, and what was promised."""
+    terms = "" if promised is None else f", promised {say_rate(promised)}"
+    return f"False alarms a machine and month{terms}"
+
+
 def say_sigma(sigma: float) -> str:
     """Return a signed number of sigmas: "+5.2 σ"."""
     rounded = round(sigma, 1) or 0.0  # no "−0.0"

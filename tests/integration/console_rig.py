@@ -17,6 +17,7 @@ from cloud.console.accounts import GatewayAccounts
 from cloud.console.app import make_app
 from cloud.console.gaps import GapRecords
 from cloud.console.ledger import LedgerBook
+from cloud.console.model_records import ModelRecords
 from cloud.console.server import ConsoleServer
 from cloud.console.shapes import PartHealth
 from cloud.console.view import PlantView
@@ -30,6 +31,7 @@ from cloud.stores import Block, Measurement
 from cloud.stores.embedded import EmbeddedStoreSettings
 from cloud.watch.machine_states import MachineStates
 from cloud.watch.observations import Contribution, MachineState, Observation
+from cloud.watch.watching import LearningSettings
 from models.telemetry import Frame, MachinePath, MachineStatus, Status
 
 Column = NDArray[np.float64]
@@ -80,7 +82,7 @@ class PlantRig:
         self.writer, self.reader = settings.build_writer(), settings.build_reader()
         self.engine = open_records(f"sqlite:///{folder / 'records.sqlite'}")
         self.book = AlertBook(self.engine, AlertSettings(), CARDS, adviser=load_adviser())
-        self.states = MachineStates(self.engine)
+        self.bundles, self.states = folder / "bundles", MachineStates(self.engine)
         self.metrics = CloudMetrics()
         self.warnings: list[str] = []
         self.parts = [PartHealth(part="ingester", ok=True, state="connected to the broker")]
@@ -93,6 +95,7 @@ class PlantRig:
             gateways=GatewayAccounts(self.engine),
             gaps=GapRecords(self.engine),
             ledgers=LedgerBook(self.engine),
+            models=ModelRecords(self.engine, self.bundles, LearningSettings()),
             parts=self,
         )
         self._stop: asyncio.Event | None = None

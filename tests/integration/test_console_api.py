@@ -59,7 +59,8 @@ def test_machines_stand_in_the_order_of_attention(seeded: PlantRig) -> None:
 
 def test_the_plant_line_counts_machines_gateways_and_what_is_missing(seeded: PlantRig) -> None:
     """Two machines need somebody, one gateway is online, nothing is missing."""
-    assert get(seeded, "/api/v1/overview").json()["plant"] == {
+    plant = get(seeded, "/api/v1/overview").json()["plant"]
+    counted = {
         "machines": 4,
         "needing_attention": 2,
         "gateways_online": 1,
@@ -67,6 +68,7 @@ def test_the_plant_line_counts_machines_gateways_and_what_is_missing(seeded: Pla
         "values_stored": 100_000,
         "batches_missing": 0,
     }
+    assert {name: plant[name] for name in counted} == counted
 
 
 def test_charts_carry_curve_band_limit_and_marks(seeded: PlantRig) -> None:

@@ -1,6 +1,8 @@
 // The charts of one machine: fetched anew while time goes on, still while somebody looks at a span of the past.
 import { sayNumber, showContributions, showTags } from "./cards.js";
 import { showGaps } from "./gaps.js";
+import { prepareForms } from "./forms.js";
+import { followKnowledge } from "./knowledge.js";
 import { followPlant } from "./live.js";
 import { drawScore, setOnZoom } from "./plots.js";
 import { fillRow } from "./rows.js";
@@ -109,6 +111,8 @@ setOnZoom((from, to) => {
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", refresh);
 document.getElementById("zone").textContent = `times in ${ZONE}`;
 localiseTimes();
+prepareForms();
+if (verdict) followKnowledge(facts.path);
 followPlant((change) => {
   const row = change.machines.find((one) => one.path === facts.path);
   if (row && verdict) fillRow(verdict, row);

@@ -18,6 +18,7 @@ function showPlant(plant) {
     document.querySelector(`[data-plant-box="${name}"]`).dataset.trouble = isTrouble ? "yes" : "no";
   };
   const count = (number) => COUNT.format(number).replaceAll(",", "\u202f");
+  for (const name of ["forewarning_words", "forewarning_terms", "false_words", "false_terms"]) put(name, plant[name]);
   put("machines", count(plant.machines));
   put("needing_attention", count(plant.needing_attention));
   put("gateways", `${plant.gateways_online} of ${plant.gateways_online + plant.gateways_offline}`);

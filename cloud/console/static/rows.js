@@ -23,9 +23,16 @@ export function fillRow(element, row) {
   putText("title", row.title);
   putText("path", row.path.split("/").join(" / "));
   putText("reason", row.reason);
-  putText("load", row.load === null ? "no score" : `${row.load.toFixed(2)} × limit`);
+  const learns = row.learned !== null;
+  const load = element.querySelector(".load");
+  if (load) load.dataset.shows = learns ? "learned" : "load";
+  putText("load", learns ? `${row.learned_words} learned` : row.load === null ? "no score" : `${row.load.toFixed(2)} × limit`);
   put("spark", (target) => target.setAttribute("d", row.spark));
-  put("bar", (target) => { target.style.width = `${Math.min(100, (row.load ?? 0) * 50)}%`; });
+  put("bar", (target) => { target.style.width = `${learns ? row.learned * 100 : Math.min(100, (row.load ?? 0) * 50)}%`; });
+  put("model-alert", (target) => {
+    target.hidden = row.model_alert_id === null;
+    target.setAttribute("href", `/alerts/${encodeURIComponent(row.model_alert_id ?? "")}`);
+  });
   put("age", (target) => { target.dataset.ageMs = row.newest_ms ?? ""; });
 }
 
