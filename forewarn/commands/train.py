@@ -13,6 +13,7 @@ from models.words import say_instant
 
 if TYPE_CHECKING:
     from cloud.settings import CloudSettings
+    from cloud.watch.cluster import Cluster
     from cloud.watch.training import Span
     from models.anomaly.bundle import Card
 
@@ -23,8 +24,8 @@ class InstantRejected(ForewarnError):
     exit_code = 2
 
 
-class SchedulerUnknown(ForewarnError):
-    """Nothing here can speak to a cluster's scheduler; the message says what to leave out."""
+class ClusterMissing(ForewarnError):
+    """Nothing here can speak to a cluster's scheduler; the message says what to install."""
 
     exit_code = 2
 
@@ -44,7 +45,12 @@ def train(
         int | None, typer.Option("--jobs", min=1, help="Machines at a time; as many as cores if not said.")
     ] = None,
     scheduler: Annotated[
-        str | None, typer.Option("--scheduler", metavar="tcp://...", help="A Dask cluster's scheduler.")
+        str | None,
+        typer.Option(
+            "--scheduler",
+            metavar="tcp://HOST:PORT",
+            help="With --all: let a Dask cluster's workers learn instead of this computer's cores.",
+        ),
     ] = None,
 ) -> None:
     """Learn what normal is for machines from their stored values, and put it in charge.
@@ -57,17 +63,14 @@ def train(
     span_ns = (parse_instant(start), parse_instant(end))
     if bool(machine) == every:
         raise typer.BadParameter("say which machines: --machine PATH (may be repeated), or --all")
-    if scheduler is not None:
-        raise SchedulerUnknown(
-            f"--scheduler {scheduler}: training on a Dask cluster needs the package `distributed`, which "
-            "this installation does not have: leave --scheduler out, the cores of this computer are used"
-        )
+    if scheduler is not None and not every:
+        raise typer.BadParameter("--scheduler is for many machines: say --all")
     from cloud.settings import CloudSettings
     from models.settings import load_settings
 
     settings = load_settings(config, CloudSettings)
     if every:
-        train_fleet(settings, span_ns, jobs or -1)
+        train_fleet(settings, span_ns, jobs, scheduler)
     else:
         train_named(settings, machine or [], span_ns)
 
@@ -99,10 +102,13 @@ def train_named(settings: "CloudSettings", machines: list[str], span_ns: "Span")
         raise ForewarnError("\n".join(failures))
 
 
-def train_fleet(settings: "CloudSettings", span_ns: "Span", jobs: int) -> None:
+def train_fleet(
+    settings: "CloudSettings", span_ns: "Span", jobs: int | None, scheduler: str | None = None
+) -> None:
     """Train every stored machine with a bar, then say what became of them; exit 1 on failures."""
     from cloud.machines import CardBox
     from cloud.watch.fleet import Fleet
+    from cloud.watch.training import learn_rows
 
     engine = settings.records.build()
     reader = settings.store.build_reader()
@@ -112,9 +118,17 @@ def train_fleet(settings: "CloudSettings", span_ns: "Span", jobs: int) -> None:
         reader.close()
     counts = {"trained": 0, "unchanged": 0, "failed": 0}
     failures = []
-    cards = CardBox(settings.machines)
-    fleet = Fleet(settings.store, settings.bundles, engine, settings.watch, jobs=jobs, cards=cards)
+    cluster = open_cluster(scheduler)
     try:
+        fleet = Fleet(
+            settings.store,
+            settings.bundles,
+            engine,
+            settings.watch,
+            jobs=jobs or (cluster.jobs if cluster else -1),
+            cards=CardBox(settings.machines),
+            learn=cluster.learn if cluster else learn_rows,
+        )
         with typer.progressbar(length=len(machines), file=sys.stderr, label="training") as bar:
             for result in fleet.train(machines, span_ns):
                 counts[result.outcome] += 1
@@ -122,6 +136,8 @@ def train_fleet(settings: "CloudSettings", span_ns: "Span", jobs: int) -> None:
                     failures.append(f"{result.machine}: {result.words}")
                 bar.update(1)
     finally:
+        if cluster:
+            cluster.close()
         engine.dispose()
     for line in sorted(failures):
         typer.echo(f"failed: {line}", err=True)
@@ -131,6 +147,21 @@ def train_fleet(settings: "CloudSettings", span_ns: "Span", jobs: int) -> None:
     )
     if failures:
         raise typer.Exit(1)
+
+
+def open_cluster(scheduler: str | None) -> "Cluster | None":
+    """Connect to a Dask cluster, None without an address; raise `ClusterMissing` or `ClusterLost`."""
+    if scheduler is None:
+        return None
+    try:
+        from cloud.watch.cluster import Cluster
+    except ModuleNotFoundError as error:
+        raise ClusterMissing(
+            f"--scheduler {scheduler}: training on a Dask cluster needs the package `{error.name}`, which "
+            "this installation does not have: pip install 'forewarn[cloud,dask]', or leave --scheduler out: "
+            "then the cores of this computer are used"
+        ) from error
+    return Cluster(scheduler)
 
 
 def limit_threads() -> None:
@@ -162,6 +193,7 @@ def describe_card(card: "Card") -> str:
         f"  limit {limit.value:.2f} (99 % of held-out scores are below {limit.quantiles['0.99']:.2f}), "
         f"from {limit.independent_windows} independent windows of {card.windows.longest * card.grid_s:g} s"
     )
+    lines += describe_running(card)
     if card.promise:
         low, high = card.promise.band
         lines.append(
@@ -174,3 +206,17 @@ def describe_card(card: "Card") -> str:
             "  provisional: too short a span to promise how rare false alarms will be; train on more"
         )
     return "\n".join(lines)
+
+
+def describe_running(card: "Card") -> list[str]:
+    """Return how the machine's ways of running are told apart, and what was learned of each."""
+    running = card.running
+    if running is None:
+        return []
+    lines = [
+        f"  running, {running.describe(number)}: {rows} rows, limit {limit:.2f}"
+        for number, rows, limit in zip(running.numbers, running.rows, running.limits, strict=True)
+    ]
+    if running.signals:
+        lines.append(f"  only say how it runs: {', '.join(running.signals)}")
+    return lines

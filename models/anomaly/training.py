@@ -70,10 +70,9 @@ def train_bundle(
     OPC UA status codes. The limit comes from scores held out of learning; every detector but `conditional`
     promises `episodes_per_month` false alarms with it. `origin` is written onto the card as it is.
     """
-    windows = plan_windows(base_rows)
-    asked = _Asked(detector, windows, grid_s, episodes_per_month)
+    asked = _Asked(detector, plan_windows(base_rows), grid_s, episodes_per_month)
     material = gather_material(timestamps, values, codes, grid_s, wishes or Wishes())
-    _check_length(machine, len(material.rows) * grid_s, 2 * windows.longest * grid_s)
+    _check_length(machine, len(material.rows) * grid_s, 2 * asked.windows.longest * grid_s)
     fitted = _fit(machine, material, asked)
     promise, limit = asked.promise(fitted.held_out_)
     running = _limit_ways(asked, material, fitted, limit)
@@ -84,7 +83,7 @@ def train_bundle(
         tags=material.tags,
         left_out=material.left_out,
         grid_s=grid_s,
-        windows=windows,
+        windows=asked.windows,
         first_ns=int(timestamps[0]),
         last_ns=int(timestamps[-1]),
         trained_ns=trained_ns,
