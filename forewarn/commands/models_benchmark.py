@@ -123,11 +123,17 @@ def _without_nan(value: Any) -> Any:
 
 
 def _print_table(report: "Report") -> None:
-    from models.anomaly.benchmarks.page import make_table
+    from models.anomaly.benchmarks.page import list_promises, make_table
 
-    # Metrics down, detectors across: there are many metrics.
-    turned = list(zip(*make_table(report), strict=True))
-    widths = [max(len(row[column]) for row in turned) for column in range(len(turned[0]))]
     typer.echo(f"\n{report.benchmark}: {report.files} files")
-    for row in turned:
+    # Metrics down, detectors across: there are many metrics.
+    _print_rows(list(zip(*make_table(report), strict=True)))
+    if promises := list_promises(report):
+        typer.echo("\nfalse alarms promised and realised")
+        _print_rows(promises)
+
+
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -52,16 +52,14 @@ class Guessing:
         return np.random.default_rng((self._seed, turn)).random(rows)
 
 
-CONTENDERS = (
-    *(OURS, "isolation_forest", "pca", "knn", "robust_zscore"),
-    *("random", "always_alarm"),
-)
-assert set(CONTENDERS) - {"random", "always_alarm"} < set(DETECTORS)
+GUESSERS = ("random", "always_alarm")
+CONTENDERS = (OURS, "isolation_forest", "pca", "knn", "robust_zscore", *GUESSERS)
+assert set(CONTENDERS) - set(GUESSERS) < set(DETECTORS)
 
 
 def make_contender(name: str, windows: Windows, seed: int = 0) -> Detector:
     """Return a new contender that has learned nothing yet."""
-    if name in ("random", "always_alarm"):
+    if name in GUESSERS:
         return Guessing(windows, seed, certain=name == "always_alarm")
     if name == "conditional" and not windows.spreads:
         raise NoContender("conditional needs windows of spreads, which rows in no order do not have")

@@ -87,7 +87,10 @@ def measure_vus_pr(
     recall counts only for events that were touched, and the area under precision over recall is averaged over
     buffers of 0 to `buffer_rows_max` rows. A slope never leaves its series. The area is taken by trapezoids,
     as the authors' library does: a score that is the same everywhere gets more than it earns, see its row.
+    NaN where there is no event.
     """
+    if not any(labels.any() for labels, _ in series):
+        return float("nan")
     scores = np.concatenate([score for _, score in series])
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order]

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.anomaly.benchmarks.contenders import make_contender
-from models.anomaly.benchmarks.protocol import Benchmark, Metrics, Tick, find_below
-from models.anomaly.calibration.persistence import Persistence, find_alerting
-from models.anomaly.calibration.promise import keep_promise
+from models.anomaly.benchmarks.promises import Kept, join_kept, keep_count
+from models.anomaly.benchmarks.protocol import Benchmark, Metrics, Outcome, Tick, find_below
+from models.anomaly.benchmarks.reading import FileRejected, naming, read_heading
+from models.anomaly.calibration.persistence import find_alerting
+from models.anomaly.calibration.promise import Promise, keep_promise
 from models.anomaly.calibration.spans import Spans, find_spans
 from models.anomaly.features import Mask, Matrix, Vector, plan_windows
 from models.anomaly.tables import read_table
@@ -26,49 +28,67 @@ REFIT_S = 7 * 86_400.0
 REPEAT_S = 7 * 86_400.0
 """Without repeats a single alert that never ends would cost next to nothing."""
 LABEL_FILE = Path("labels") / "combined_windows.json"
+GROUP, TAG = "realKnownCause", "value"
+ROWS_MIN = 100
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """One file: (rows,) seconds, windows of rows, rows in which an alert was said, how many were learned."""
+    """One file: (rows,) seconds, windows of rows, rows in which an alert was said, how many were learned.
+
+    `promises`: that of each week's model, with the first row that it judged.
+    """
 
     seconds: Vector
     windows: Spans
     alerts: NDArray[np.int64]
     learned: int
+    promises: Sequence[tuple[int, Promise]] = ()
 
 
 def judge_file(file: Path, contender: str) -> Watched:
     """Learn from the file's probation and raise alerts on the rest."""
-    table = read_table(file, ["value"])
-    values = table.values["value"][:, None]
-    seconds = (table.timestamps - table.timestamps[0]) / 1e9
+    table = read_table(file, [TAG])
+    kept = np.isfinite(table.values[TAG])
+    timestamps, values = table.timestamps[kept], table.values[TAG][kept, None]
+    if len(values) < ROWS_MIN:
+        raise FileRejected(
+            f"{file}: has {len(values)} rows with a value, {ROWS_MIN} are needed: leave it out"
+        )
+    seconds = (timestamps - timestamps[0]) / 1e9
     learned = min(int(PROBATION_SHARE * len(values)), PROBATION_ROWS_MAX)
-    alerting = watch(values, seconds, learned, contender)
+    with naming(file):
+        alerting, promises = watch(values, seconds, learned, contender)
     windows = [
-        (int(np.searchsorted(table.timestamps, begin)), int(np.searchsorted(table.timestamps, end, "right")))
-        for begin, end in _read_windows(file)
+        (int(np.searchsorted(timestamps, begin)), int(np.searchsorted(timestamps, end, "right")))
+        for begin, end in read_windows(file)
     ]
-    return Watched(seconds, np.array(windows).reshape(-1, 2), list_alerts(alerting, seconds), learned)
+    spans = np.array(windows, dtype=np.int64).reshape(-1, 2)
+    return Watched(seconds, spans, list_alerts(alerting, seconds), learned, promises)
 
 
-def watch(values: Matrix, seconds: Vector, learned: int, contender: str) -> Mask:
-    """Return where an alert was on; every week the contender learns anew from the rows without one.
+def watch(
+    values: Matrix, seconds: Vector, learned: int, contender: str
+) -> tuple[Mask, list[tuple[int, Promise]]]:
+    """Return where an alert was on, and what was promised; every week the contender learns anew.
 
-    The week's model judges the rows after its training only, so nothing looks ahead.
+    It learns from the rows without an alert. The week's model judges the rows after its training only, so
+    nothing looks ahead.
     """
     grid_s = float(np.median(np.diff(seconds)))
     ratios = np.full(len(values), np.nan)
     alerting = np.zeros(len(values), dtype=bool)
+    promises = []
     start = learned
     while start < len(values):
         stop = max(int(np.searchsorted(seconds, seconds[start] + REFIT_S)), start + 1)
         calm = np.where(alerting[:start, None], np.nan, values[:start])
         detector = make_contender(contender, WINDOWS).fit(calm)
-        limit = keep_promise(detector.held_out_, WINDOWS.longest, grid_s).limit
+        promises.append((start, keep_promise(detector.held_out_, WINDOWS.longest, grid_s)))
+        limit = promises[-1][1].limit
         ratios[start:stop] = detector.judge(values[:stop], last=stop - start).score / limit
-        alerting[start:stop] = find_alerting(ratios[:stop], 1.0, Persistence())[start:]
+        alerting[start:stop] = find_alerting(ratios[:stop], 1.0, promises[-1][1].persistence)[start:]
         start = stop
-    return alerting
+    return alerting, promises
 
 
 def list_alerts(alerting: Mask, seconds: Vector) -> NDArray[np.int64]:
@@ -118,7 +138,7 @@ def _sigmoid(position: float) -> float:
     return 2.0 / (1.0 + float(np.exp(5.0 * position))) - 1.0 if position <= 3.0 else -1.0
 
 
-def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
+def run(files: Sequence[Path], contender: str, tick: Tick) -> Outcome:
     """Return the normalised score (0: no alert at all, 100: every window at once), leads to windows' ends."""
     watched = []
     for file in files:
@@ -132,7 +152,7 @@ def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
             ends = float(one.seconds[min(stop, len(one.seconds)) - 1])
             leads.append((ends - float(one.seconds[inside[0]])) / 3600.0 if len(inside) else None)
     raw = sum(score_nab(one) for one in watched)
-    return {
+    metrics: Metrics = {
         "nab_standard": 100.0 * (raw + MISS_COST * windows) / ((1.0 + MISS_COST) * max(windows, 1)),
         "windows_found": sum(lead is not None for lead in leads),
         "windows": windows,
@@ -140,14 +160,41 @@ def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
         "false_episodes": sum(len(find_false(one)) for one in watched),
         "days": sum(float(one.seconds[-1] - one.seconds[one.learned]) for one in watched) / 86_400.0,
     }
+    return Outcome(metrics, join_kept([kept for one in watched for kept in count_kept(one)]))
 
 
-def _read_windows(file: Path) -> list[tuple[int, int]]:
-    """Return begin and end of each labelled window in nanoseconds."""
-    root = file.parent.parent.parent
-    labelled = json.loads((root / LABEL_FILE).read_text(encoding="utf-8"))
-    spans = labelled.get(f"{file.parent.name}/{file.name}", [])
-    return [(_parse_ns(begin), _parse_ns(end)) for begin, end in spans]
+def count_kept(watched: Watched) -> list[Kept]:
+    """Return what became of each week's promise in its rows outside the windows."""
+    outside = np.ones(len(watched.seconds), dtype=bool)
+    for first, stop in watched.windows:
+        outside[first:stop] = False
+    lengths = np.diff(watched.seconds, append=watched.seconds[-1])
+    false = find_false(watched)
+    starts = [start for start, _ in watched.promises]
+    kept = []
+    for (start, promise), stop in zip(watched.promises, [*starts[1:], len(outside)], strict=True):
+        seconds = float(lengths[start:stop][outside[start:stop]].sum())
+        realised = int(((false >= start) & (false < stop)).sum())
+        kept.append(keep_count("outside the windows", promise, seconds, realised))
+    return kept
+
+
+def read_windows(file: Path) -> list[tuple[int, int]]:
+    """Return begin and end of each labelled window in nanoseconds; raise `FileRejected`."""
+    homes = [folder for folder in file.parents[:4] if (folder / LABEL_FILE).is_file()]
+    if not homes:
+        raise FileRejected(f"{file}: its labels are missing: {file.parents[2] / LABEL_FILE} must be there")
+    source = homes[0] / LABEL_FILE
+    try:
+        labelled = json.loads(source.read_text(encoding="utf-8-sig"))
+        spans = {name.rpartition("/")[2]: found for name, found in labelled.items()}[file.name]
+        return [(_parse_ns(begin), _parse_ns(end)) for begin, end in spans]
+    except json.JSONDecodeError as error:
+        raise FileRejected(f"{source}:{error.lineno}: is not JSON ({error.msg}): copy it again") from error
+    except KeyError as error:
+        raise FileRejected(f"{source}: has no windows of {file.name}: add them ([] for none)") from error
+    except (AttributeError, TypeError, ValueError, OSError) as error:
+        raise FileRejected(f"{source}: the windows of {file.name} are no pairs of times ({error})") from error
 
 
 def _parse_ns(text: str) -> int:
@@ -155,7 +202,8 @@ def _parse_ns(text: str) -> int:
 
 
 def _find_files(folder: Path) -> list[Path]:
-    return find_below(folder, "nab", "data/realKnownCause/*.csv")
+    found = find_below(folder, "nab", f"data/{GROUP}/*.csv", f"{GROUP}/*.csv", "*.csv")
+    return [file for file in found if file.parent.name == GROUP or TAG in read_heading(file)[1:2]]
 
 
 NAB = Benchmark(

@@ -6,6 +6,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from models.anomaly.benchmarks.promises import Kept
+from models.anomaly.benchmarks.reading import list_visible
 from models.anomaly.features import Matrix, Vector
 from models.errors import ForewarnError
 
@@ -13,6 +15,13 @@ Metric = float | int | None | list[float | None]
 Metrics = dict[str, Metric]
 Tick = Callable[[], None]
 """Called once for each step of `Benchmark.count_steps`."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What a contender reached: its metrics, and what came of its promise where health is certain."""
+
+    metrics: Metrics
+    kept: Sequence[Kept] = ()
 
 
 class LayoutMissing(ForewarnError):
@@ -32,7 +41,7 @@ class Benchmark(msgspec.Struct, frozen=True):
     layout: str
     find_files: Callable[[Path], Sequence[Path]]
     count_steps: Callable[[Sequence[Path], str], int]
-    run: Callable[[Sequence[Path], str, Tick], Metrics]
+    run: Callable[[Sequence[Path], str, Tick], Outcome]
     headline: Mapping[str, int]
 
     def list_files(self, folder: Path) -> Sequence[Path]:
@@ -43,10 +52,13 @@ class Benchmark(msgspec.Struct, frozen=True):
         return files
 
 
-def find_below(folder: Path, name: str, pattern: str) -> list[Path]:
-    """Return the files of `pattern` in folder/name, or in folder itself where it is the data set's own."""
-    inside = folder / name
-    return sorted((inside if inside.is_dir() else folder).glob(pattern))
+def find_below(folder: Path, name: str, *patterns: str) -> list[Path]:
+    """Return the files of `patterns` in folder/name, or in folder itself where it is the data set's own."""
+    for home in (folder / name, folder):
+        files = list_visible([file for pattern in patterns for file in home.glob(pattern)])
+        if files:
+            return files
+    return []
 
 
 def join_apart(parts: Sequence[Matrix], rows_between: int) -> Matrix:

@@ -11,6 +11,7 @@ from models.anomaly.benchmarks.hvac import HVAC
 from models.anomaly.benchmarks.ims import IMS
 from models.anomaly.benchmarks.metropt import METROPT
 from models.anomaly.benchmarks.nab import NAB
+from models.anomaly.benchmarks.promises import Kept
 from models.anomaly.benchmarks.protocol import Benchmark, Metrics, Tick
 from models.anomaly.benchmarks.skab import SKAB
 from models.anomaly.benchmarks.tep import TEP
@@ -19,11 +20,12 @@ BENCHMARKS: dict[str, Benchmark] = {one.name: one for one in (SKAB, NAB, TEP, CM
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a benchmark gave: how many files were there, and the metrics of each contender."""
+    """What a benchmark gave: how many files were there, metrics and kept promises of each contender."""
 
     benchmark: str
     files: int
     results: dict[str, Metrics]
+    kept: dict[str, Sequence[Kept]] = {}
 
 
 def count_steps(benchmark: Benchmark, folder: Path, contenders: Sequence[str] = CONTENDERS) -> int:
@@ -41,8 +43,9 @@ def run_benchmark(
 ) -> Report:
     """Return the report on `folder`; `tell` hears each contender's name before its turn."""
     files = benchmark.list_files(folder)
-    results = {}
+    results, kept = {}, {}
     for contender in contenders:
         tell(f"{benchmark.name} {contender}")
-        results[contender] = benchmark.run(files, contender, tick)
-    return Report(benchmark.name, len(files), results)
+        outcome = benchmark.run(files, contender, tick)
+        results[contender], kept[contender] = outcome.metrics, outcome.kept
+    return Report(benchmark.name, len(files), results, kept)

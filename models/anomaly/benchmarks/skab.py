@@ -14,21 +14,37 @@ from models.anomaly.benchmarks.metrics import (
     find_delays,
     measure_vus_pr,
 )
-from models.anomaly.benchmarks.protocol import Benchmark, Metrics, Tick, fill_calm, find_below
-from models.anomaly.calibration.persistence import Persistence, find_alerting
-from models.anomaly.calibration.promise import keep_promise
+from models.anomaly.benchmarks.promises import Kept, join_kept, keep_count
+from models.anomaly.benchmarks.protocol import Benchmark, Metrics, Outcome, Tick, fill_calm, find_below
+from models.anomaly.benchmarks.reading import (
+    FileRejected,
+    find_taught,
+    is_count,
+    naming,
+    need_columns,
+    read_heading,
+)
+from models.anomaly.calibration.persistence import find_alerting
+from models.anomaly.calibration.promise import Promise, keep_promise
 from models.anomaly.features import Mask, Vector, plan_windows
 from models.anomaly.grid import hold_last, put_on_grid, step_ns
-from models.anomaly.tables import read_table
+from models.anomaly.tables import TagTable, read_table
+from models.recordings.header import TIME_COLUMNS
+from models.telemetry import quality
 
+GROUPS = ("valve1", "valve2", "other")
+CALM_FILE = Path("anomaly-free") / "anomaly-free.csv"
+"""A long run without a fault: it belongs to no metric, and shows what became of the promise."""
 LEARNED_ROWS = 400
 GRID_S = 1.0
 WINDOWS = plan_windows(5)
-LABELS = ("anomaly", "changepoint")
+LABEL = "anomaly"
+LABELS = (LABEL, "changepoint")
+SPAN_S_MAX = 7 * 86_400.0
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """The rows of one experiment after those learned, all (rows,); alerting: where an alert was on.
+    """The labelled rows of one experiment after those learned, all (rows,); alerting: where an alert was on.
 
     `scores` are in units of the experiment's own limit: that makes experiments comparable.
     """
@@ -37,28 +53,64 @@ class Judged(msgspec.Struct, frozen=True):
     labels: Mask
     scores: Vector
     alerting: Mask
+    promise: Promise
+
+    @property
+    def onset(self) -> int:
+        """The first row of trouble; the number of rows where there is none."""
+        return int(np.argmax(self.labels)) if self.labels.any() else len(self.labels)
+
+    @property
+    def healthy_s(self) -> float:
+        """How long it was judged before the onset."""
+        return float(self.seconds[self.onset - 1]) if self.onset else 0.0
 
 
-def judge_experiment(file: Path, contender: str) -> Judged:
-    """Learn from the file's first rows and judge the others."""
-    table = read_table(file, None)
-    labels = table.values["anomaly"] > 0.5
-    tags = [tag for tag in table.values if tag not in LABELS]
+def judge_experiment(file: Path, contender: str, learned: int = LEARNED_ROWS) -> Judged:
+    """Learn from the file's first rows and judge the others; rows without a label count for nothing."""
+    table, marks = read_experiment(file)
+    if len(table.timestamps) <= learned:
+        raise FileRejected(
+            f"{file}: has {len(table.timestamps)} rows; {learned} are learned from, and the rest is judged: "
+            "leave the file out of the folder"
+        )
     grid_ns = step_ns(GRID_S)
-    grid = put_on_grid(table.timestamps, table.values, {}, tags, grid_ns)
+    # An empty cell says that there is no value, which ends the holding of the last one.
+    empty = {
+        tag: np.where(np.isnan(column), quality.BAD, 0).astype(np.uint32)
+        for tag, column in table.values.items()
+    }
+    grid = put_on_grid(table.timestamps, table.values, empty, list(table.values), grid_ns)
     rows = (table.timestamps // grid_ns - grid.first).astype(np.int64)
     values = hold_last(grid)
-    detector = make_contender(contender, WINDOWS).fit(values[: rows[LEARNED_ROWS]])
-    limit = keep_promise(detector.held_out_, WINDOWS.longest, GRID_S).limit
+    taught = need_columns(file, find_taught(values[: rows[learned]]))
+    values = values[:, taught]
+    with naming(file):
+        detector = make_contender(contender, WINDOWS).fit(values[: rows[learned]])
+    promise = keep_promise(detector.held_out_, WINDOWS.longest, GRID_S)
     scores = detector.judge(values).score
-    alerting = find_alerting(scores, limit, Persistence())
-    judged = rows[LEARNED_ROWS:]
-    seconds = (table.timestamps[LEARNED_ROWS:] - table.timestamps[LEARNED_ROWS]) / 1e9
-    ratios = fill_calm(scores[judged]) / limit
-    return Judged(seconds, labels[LEARNED_ROWS:], ratios, alerting[judged])
+    alerting = find_alerting(scores, promise.limit, promise.persistence)
+    labelled = learned + np.flatnonzero(np.isfinite(marks[learned:]))
+    judged = rows[labelled]
+    seconds = (table.timestamps[labelled] - table.timestamps[learned]) / 1e9
+    ratios = fill_calm(scores[judged]) / promise.limit
+    return Judged(seconds, marks[labelled] > 0.5, ratios, alerting[judged], promise)
 
 
-def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
+def read_experiment(file: Path) -> tuple[TagTable, Vector]:
+    """Return the tags of a file, and its labels (rows,): NaN where one is missing, 0 where it has none."""
+    names = [name for name in read_heading(file) if name and name.lower() not in TIME_COLUMNS]
+    table = read_table(file, [name for name in names if not name.lower().startswith("unnamed")] or None)
+    if LABEL not in table.values and file.parent.name in GROUPS:
+        raise FileRejected(f"{file}:1: there is no column {LABEL!r}: it says in which rows the trouble is")
+    marks = table.values.get(LABEL, np.zeros(len(table.timestamps)))
+    if table.timestamps[-1] - table.timestamps[0] > SPAN_S_MAX * 1e9:
+        raise FileRejected(f"{file}: spans more than {SPAN_S_MAX / 86_400.0:g} days: mend its times")
+    tags = {tag: column for tag, column in table.values.items() if tag not in LABELS and not is_count(column)}
+    return TagTable(table.timestamps, tags), marks
+
+
+def run(files: Sequence[Path], contender: str, tick: Tick) -> Outcome:
     """Return the pooled metrics; `f1`, `far`, `mar` count rows above the limit, the others alerts."""
     judged = []
     for file in files:
@@ -70,11 +122,26 @@ def run(files: Sequence[Path], contender: str, tick: Tick) -> Metrics:
     )
     delays = [delay for one in judged for delay in _find_delays_s(one)]
     found = [delay for delay in delays if delay is not None]
-    return _describe(pooled, judged) | {
+    metrics = _describe(pooled, judged) | {
         "events_found": len(found),
         "events": len(delays),
         "delay_s_median": float(np.median(found)) if found else None,
     }
+    kept = [_count_kept("before the onset", one) for one in judged]
+    calm = files[0].parent.parent / CALM_FILE
+    if calm.is_file():
+        kept.append(_count_kept("run without a fault", judge_calm(calm, contender)))
+    return Outcome(metrics, join_kept(kept))
+
+
+def judge_calm(file: Path, contender: str) -> Judged:
+    """Learn from the first half of a run without a fault and judge the other."""
+    table, _ = read_experiment(file)
+    return judge_experiment(file, contender, len(table.timestamps) // 2)
+
+
+def _count_kept(where: str, one: Judged) -> Kept:
+    return keep_count(where, one.promise, one.healthy_s, count_episodes(one.alerting[: one.onset]))
 
 
 def _find_delays_s(one: Judged) -> list[float | None]:
@@ -87,20 +154,23 @@ def _find_delays_s(one: Judged) -> list[float | None]:
 
 
 def _describe(pooled: Confusion, judged: Sequence[Judged]) -> Metrics:
-    onsets = [int(np.argmax(one.labels)) if one.labels.any() else len(one.labels) for one in judged]
-    healthy = list(zip(judged, onsets, strict=True))
     return {
         "f1": pooled.f1,
         "far": pooled.far,
         "mar": pooled.mar,
         "vus_pr": measure_vus_pr([(one.labels, one.scores) for one in judged]),
-        "false_episodes": sum(count_episodes(one.alerting[:onset]) for one, onset in healthy),
-        "hours": sum(float(one.seconds[onset - 1]) for one, onset in healthy if onset) / 3600.0,
+        "false_episodes": sum(count_episodes(one.alerting[: one.onset]) for one in judged),
+        "hours": sum(one.healthy_s for one in judged) / 3600.0,
     }
 
 
 def _find_files(folder: Path) -> list[Path]:
-    return [file for file in find_below(folder, "skab", "*/*.csv") if file.parent.name != "anomaly-free"]
+    """Return the experiments: what lies in a group's folder, and other tables that have the labels."""
+    return [
+        file
+        for file in find_below(folder, "skab", "*/*.csv", "*.csv")
+        if file.parent.name in GROUPS or LABEL in read_heading(file)
+    ]
 
 
 SKAB = Benchmark(
