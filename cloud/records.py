@@ -21,6 +21,7 @@ TABLE_MODULES = (
     "cloud.ingest.dead_letters",
     "cloud.ingest.gaps",
     "cloud.ingest.ledger",
+    "cloud.ingest.letter_drops",
     "cloud.notifiers.outbox",
     "cloud.watch.drift_book",
     "cloud.watch.fleet",

@@ -13,6 +13,7 @@ from cloud.console.ledger_shapes import (
     Drop,
     GapReasonRow,
     LedgerSheet,
+    LetterDropRow,
     OutboxLedger,
     ReadBackSheet,
     Share,
@@ -21,6 +22,7 @@ from cloud.console.ledger_shapes import (
 from cloud.ingest.dead_letters import DeadLetters
 from cloud.ingest.gaps import GapSum, account_gaps, list_gaps
 from cloud.ingest.ledger import list_accounts
+from cloud.ingest.letter_drops import list_drops
 from cloud.ingest.read_back import ReadBackAccount, account_days
 from cloud.ingest.verification import Verification, verify
 from models.telemetry import GapReason
@@ -56,6 +58,12 @@ class LedgerBook:
                     waiting=one.waiting,
                 )
                 for one in DeadLetters(self._engine).count_reasons()
+            ],
+            letter_drops=[
+                LetterDropRow(
+                    gateway=one.gateway or "unknown", letters=one.letters, last_ms=one.last_ns // NS_PER_MS
+                )
+                for one in list_drops(self._engine)
             ],
             read_back=make_read_back(account_days(self._engine)),
             gaps_cut=len(gaps) == GAPS_SUMMED_MAX,

@@ -66,6 +66,14 @@ class DeadLetterReason(Shape):
     waiting: int
 
 
+class LetterDropRow(Shape):
+    """Dead letters of a gateway that went for want of room, unreplayed: nobody has what they held."""
+
+    gateway: str
+    letters: int
+    last_ms: int
+
+
 class ShortDayRow(Shape):
     """A machine's day (UTC) of which the store lacks values that it said it had."""
 
@@ -94,5 +102,6 @@ class LedgerSheet(Shape):
 
     outboxes: list[OutboxLedger]
     dead_letters: list[DeadLetterReason]
+    letter_drops: list[LetterDropRow]
     read_back: ReadBackSheet
     gaps_cut: bool

@@ -1,7 +1,9 @@
 """Dead letters: messages that can never be stored as they are, kept with their reason for a person."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import (
@@ -24,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 
+from cloud.ingest.letter_drops import record_drops
 from cloud.records import metadata
 from cloud.transactions import begin_read, begin_write, insert_into
 from models.errors import ForewarnError
@@ -86,6 +89,14 @@ class Kept(msgspec.Struct, frozen=True):
     payload_bytes: int
 
 
+class Doomed(NamedTuple):
+    """A letter that has to go for want of room."""
+
+    id: int
+    gateway: str | None
+    replayed_ns: int | None
+
+
 class DeadLetters:
     """The table of dead letters, bounded: beyond its limits the oldest of the gateway with most of them go.
 
@@ -112,20 +123,22 @@ class DeadLetters:
             },
         )
         connection.execute(again, [_to_row(letter) for letter in letters])
-        return self._drop_oldest(connection)
+        return self._drop_oldest(connection, max(letter.received_ns for letter in letters))
 
-    def _drop_oldest(self, connection: Connection) -> int:
+    def _drop_oldest(self, connection: Connection, now_ns: int) -> int:
         """Give up the oldest letters of whoever has most, until the limits hold: a flood drowns its own."""
-        dropped = 0
+        dropped, unreplayed = 0, Counter[str | None]()
         while doomed := self._choose_doomed(connection):
             connection.execute(
                 delete(dead_letter_table).where(dead_letter_table.c.id == bindparam("doomed_id")),
-                [{"doomed_id": one} for one in doomed],
+                [{"doomed_id": one.id} for one in doomed],
             )
             dropped += len(doomed)
+            unreplayed.update(one.gateway for one in doomed if one.replayed_ns is None)
+        record_drops(connection, unreplayed, now_ns)
         return dropped
 
-    def _choose_doomed(self, connection: Connection) -> list[int]:
+    def _choose_doomed(self, connection: Connection) -> list[Doomed]:
         size, gateway = dead_letter_table.c.payload_bytes, dead_letter_table.c.gateway
         shares = connection.execute(
             select(gateway, func.count(), func.coalesce(func.sum(size), 0)).group_by(gateway)
@@ -135,13 +148,14 @@ class DeadLetters:
         if excess_rows <= 0 and excess_bytes <= 0:
             return []
         most = max(shares, key=lambda share: share[1] if excess_rows > 0 else share[2])[0]
-        oldest = select(dead_letter_table.c.id, size).order_by(dead_letter_table.c.id)
-        doomed: list[int] = []
-        for letter_id, letter_bytes in connection.execute(oldest.where(gateway.is_not_distinct_from(most))):
+        table = dead_letter_table.c
+        oldest = select(table.id, table.gateway, table.replayed_ns, size).order_by(table.id)
+        doomed: list[Doomed] = []
+        for letter in connection.execute(oldest.where(gateway.is_not_distinct_from(most))):
             if excess_rows <= 0 and excess_bytes <= 0:
                 break
-            doomed.append(letter_id)
-            excess_rows, excess_bytes = excess_rows - 1, excess_bytes - letter_bytes
+            doomed.append(Doomed(letter.id, letter.gateway, letter.replayed_ns))
+            excess_rows, excess_bytes = excess_rows - 1, excess_bytes - letter.payload_bytes
         return doomed
 
     def list_newest(self, count_max: int = 1000, gateway: str | None = None) -> list[DeadLetter]:

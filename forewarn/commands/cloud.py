@@ -60,6 +60,7 @@ def verify(
     from cloud.ingest.day_counts import list_days
     from cloud.ingest.gaps import account_gaps, list_gaps
     from cloud.ingest.ledger import list_accounts
+    from cloud.ingest.letter_drops import list_drops
     from cloud.ingest.read_back import account_days, describe
 
     settings = _load(config)
@@ -71,12 +72,15 @@ def verify(
     accounts = [
         verification.verify(one, gaps.get((one.gateway, one.epoch))) for one in list_accounts(engine, gateway)
     ]
+    drops = list_drops(engine, gateway)
     if as_json:
-        proof = {"gateways": accounts, "read_back": account_days(engine)}
+        proof = {"gateways": accounts, "read_back": account_days(engine), "dead_letters_dropped": drops}
         typer.echo(msgspec.json.encode(proof).decode())
     else:
         for line in describe(days):
             typer.echo(line)
+        for drop in drops:
+            typer.echo(drop.describe())
         typer.echo(verification.describe(accounts))
     raise typer.Exit(
         1 if any(row.missing for row in days) or any(one.batches_missing for one in accounts) else 0

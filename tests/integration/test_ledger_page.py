@@ -15,6 +15,7 @@ from cloud.ingest.dead_letters import DeadLetter, DeadLetters
 from cloud.ingest.gaps import record_gaps
 from cloud.ingest.inbox import Delivery
 from cloud.ingest.ledger import EpochChange, Ledger
+from cloud.ingest.letter_drops import record_drops
 from cloud.ingest.read_back import say_day
 from cloud.ingest.sorting import Accepted
 from cloud.metrics import CloudMetrics
@@ -69,6 +70,7 @@ def fill(rig: PlantRig) -> None:
             connection, [DeadLetter("t", b"{", f"unknown schema 9 {SCRIPT_TAG}", now_ns, "pi-01")]
         )
         record_gaps(connection, [accepted])
+        record_drops(connection, {"pi-01": 1_234, None: 2}, now_ns)
 
 
 def note_read_back(rig: PlantRig, missing: int) -> None:
@@ -118,6 +120,7 @@ def test_a_person_reads_it_in_sentences(rig: PlantRig) -> None:
         "Not proven: no status from the gateway yet",
         "unknown schema 9",
         "forewarn cloud dead-letters replay --all",
+        "Dead letters that went for want of room Cannot be replayed pi-01: 1234 letters, the last",
     ):
         assert words in text, words
 

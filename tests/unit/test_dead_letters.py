@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from cloud.ingest.dead_letters import DeadLetter, DeadLetters
 from cloud.ingest.ledger import EpochChange, Ledger, list_accounts
+from cloud.ingest.letter_drops import list_drops
 from cloud.records import open_records
 from cloud.stores.chunk_reader import EmbeddedReader
 from cloud.transactions import begin_write
@@ -64,6 +65,26 @@ def test_a_flood_takes_no_room_from_other_gateways(tmp_path: Path, limits: dict[
     assert [one.received_ns for one in kept if one.gateway == "pi-02"] == [12, 11, 10]
     assert [one.received_ns for one in kept if one.gateway == "pi-01"] == list(range(89, 80, -1))
     assert box.count() == box.count("pi-01").__class__(12, 0, 240)
+
+
+def test_what_goes_for_want_of_room_is_counted_unless_it_was_replayed(tmp_path: Path, settings: Path) -> None:
+    """Gateway by gateway, added up, also for letters of nobody; `verify` says it, `verify --json` too."""
+    put(tmp_path, make_letter(1, "pi-01"), make_letter(2, "pi-01"))
+    box, _ = put(tmp_path, DeadLetter("odd", b"x", "bad", 3))
+    (replayed,) = (one.id for one in box.list_newest() if one.received_ns == 1)
+    with begin_write(box._engine) as connection:
+        box.mark_replayed(connection, replayed, 9)
+    put(tmp_path, *(make_letter(at, "pi-01") for at in range(10, 13)), rows_max=4)
+    put(tmp_path, make_letter(20, "pi-02"), rows_max=3)
+    put(tmp_path, *(DeadLetter("odd", b"%d" % at, "bad", at) for at in range(30, 34)), rows_max=3)
+    drops = {one.gateway: (one.letters, one.last_ns) for one in list_drops(box._engine)}
+    assert drops == {None: (4, 33), "pi-01": (3, 20)}
+    said = CliRunner().invoke(app, ["verify", "--config", str(settings)]).output
+    assert "pi-01: 3 dead letters went for want of room and can never be replayed: raise" in said
+    proof = CliRunner().invoke(app, ["verify", "--json", "--config", str(settings)]).output
+    assert {one["gateway"]: one["letters"] for one in json.loads(proof)["dead_letters_dropped"]} == {
+        gateway: letters for gateway, (letters, _) in drops.items()
+    }
 
 
 def test_letters_without_a_gateway_are_bounded_too(tmp_path: Path) -> None:
