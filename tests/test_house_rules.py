@@ -39,6 +39,13 @@ LIBRARY_FILES = {
     "paho": {"models/link/mqtt.py"},
     "influxdb_client": {"cloud/stores/influx_server.py"},
     "zstandard": {"cloud/stores/columns.py"},
+    # What models are signed with, what a link and an OPC UA server are trusted by.
+    "cryptography": {
+        *("models/anomaly/signing.py", "models/link/certificates.py"),
+        *("edge/drivers/opcua/certificates.py", "edge/drivers/opcua/client.py"),
+        *("edge/drivers/opcua/pki.py", "edge/drivers/opcua/security.py"),
+    },
+    "distributed": {"cloud/watch/cluster.py"},
     "pyarrow": {"cloud/parquet_files.py"},
     "ruamel": {"models/settings/loader.py", "models/settings/editing.py"},
     "aiosmtplib": {"cloud/notifiers/email.py"},

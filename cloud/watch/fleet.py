@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +18,7 @@ from cloud.stores.shelf import StoreSettings
 from cloud.transactions import begin_read, begin_write, insert_into
 from cloud.watch.training import Span, learn_rows, name_current, read_rows
 from cloud.watch.watching import WatchSettings
-from models.anomaly.bundle import save_bundle
+from models.anomaly.bundle import Bundle, save_bundle
 from models.anomaly.provenance import Origin
 from models.errors import ForewarnError
 from models.telemetry import Gap, MachinePath
@@ -33,7 +33,14 @@ learned_from = SqlTable(
     Column("fingerprint", String(64), nullable=False),
 )
 
+Learner = Callable[[MachinePath, Table, WatchSettings, Origin], Bundle]
+"""Returns what the values of a machine teach, here or elsewhere."""
+
 Outcome = Literal["trained", "unchanged", "failed"]
+
+
+class LearnersLost(ForewarnError):
+    """There is nobody left to learn: no other machine would fare better, so it ends the whole training."""
 
 
 class FleetResult(msgspec.Struct, frozen=True):
@@ -67,6 +74,7 @@ class Fleet:
         *,
         jobs: int = -1,
         cards: CardBox | None = None,
+        learn: Learner = learn_rows,
     ) -> None:
         self._store = store
         self._bundles = bundles
@@ -74,9 +82,12 @@ class Fleet:
         self._settings = settings
         self._jobs = jobs
         self._cards = cards or CardBox()
+        self._learn = learn
 
     def train(self, machines: Sequence[MachinePath], span: Span) -> Iterator[FleetResult]:
-        """Yield what became of each machine, in the order of their ends; raise `RecordsUnavailable`.
+        """Yield what became of each machine, in the order of their ends.
+
+        Raises `RecordsUnavailable`, and `LearnersLost` where nobody is left to learn.
 
         A machine whose current bundle was made of the same values with the same settings is left as it is.
         """
@@ -107,8 +118,10 @@ class Fleet:
             if errand.known is not None and errand.known == (current, fingerprint):
                 return FleetResult(machine, "unchanged", time.monotonic() - began_s, *errand.known)
             origin = Origin(current, errand.units)
-            bundle = learn_rows(errand.machine, table, self._settings, origin)
+            bundle = self._learn(errand.machine, table, self._settings, origin)
             folder = save_bundle(self._bundles, bundle, self._settings.locate_keys(self._bundles))
+        except LearnersLost:
+            raise
         except (ForewarnError, OSError) as error:
             return FleetResult(machine, "failed", time.monotonic() - began_s, words=str(error))
         finally:

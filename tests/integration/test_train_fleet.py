@@ -1,5 +1,6 @@
 """`forewarn cloud train --all`: every machine, several at once, again only where something changed."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,11 +68,14 @@ def test_what_was_trained_from_the_same_values_is_left_alone(folder: Path) -> No
     assert train(folder, "--all")[1].startswith("3 machines: 1 trained, 1 unchanged")
 
 
-def test_a_scheduler_is_refused_before_anything_is_trained(folder: Path) -> None:
-    """The message says what lacks and what to do."""
+def test_a_scheduler_needs_dask_and_many_machines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra, or for one machine, the message says the mend, and nothing is trained."""
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "cloud.watch.cluster", raising=False)
     code, out, errors = train(folder, "--all", "--scheduler", "tcp://10.0.0.1:8786")
-    assert code != 0
-    assert out == ""
-    assert "needs the package `distributed`" in errors
-    assert "leave --scheduler out" in errors
+    assert (code, out) == (1, "")
+    assert "pip install 'forewarn[cloud,dask]', or leave --scheduler out" in errors
+    code, out, errors = train(folder, "--machine", str(MACHINES[0]), "--scheduler", "tcp://10.0.0.1:8786")
+    assert (code, out) == (2, "")
+    assert "say --all" in errors
     assert not (folder / "bundles").exists()
