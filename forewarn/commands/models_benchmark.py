@@ -55,7 +55,7 @@ def benchmark(
         raise UnknownName(f"no benchmark {name!r}: there are {', '.join(BENCHMARKS)} and {ALL}")
     if not folder.is_dir():
         raise UnknownName(f"--data {folder}: is no folder")
-    reports = _run(list(BENCHMARKS) if name == ALL else [name], folder, contenders, quiet=as_json)
+    reports = _run(list(BENCHMARKS) if name == ALL else [name], folder, contenders)
     if name == ALL and not detector:
         _write_page(page, reports)
     if as_json:
@@ -67,7 +67,7 @@ def benchmark(
         typer.echo(f"written: {page}")
 
 
-def _run(names: Sequence[str], folder: Path, contenders: Sequence[str], *, quiet: bool) -> "list[Report]":
+def _run(names: Sequence[str], folder: Path, contenders: Sequence[str]) -> "list[Report]":
     """Return the reports; of several benchmarks those without files are passed over."""
     from models.anomaly.benchmarks.protocol import LayoutMissing
     from models.anomaly.benchmarks.shelf import BENCHMARKS, count_steps, run_benchmark
@@ -82,7 +82,7 @@ def _run(names: Sequence[str], folder: Path, contenders: Sequence[str], *, quiet
             sys.stderr.write(f"{error}: passed over\n")
     reports = []
     # The bar goes to standard error: standard output is for the figures.
-    with typer.progressbar(length=sum(steps.values()), file=sys.stderr, hidden=quiet, label="") as bar:
+    with typer.progressbar(length=sum(steps.values()), file=sys.stderr, label="") as bar:
 
         def tell(what: str) -> None:
             bar.label = f"{what:<24}"
