@@ -14,7 +14,8 @@ from cloud.watch.history_book import HistoryDigest, JudgedSpan, StrangePast, put
 from cloud.watch.past import Past
 from cloud.watch.progress import Late
 from cloud.watch.rings import GridRing
-from cloud.watch.watched import WatchedMachine, make_blocks
+from cloud.watch.sayings import make_blocks
+from cloud.watch.watched import WatchedMachine
 from models.anomaly.calibration.persistence import Persistence, find_alerting
 from models.anomaly.calibration.spans import find_spans
 from models.anomaly.grid import step_ns

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.anomaly.features import Mask, Matrix
+from models.anomaly.features import Mask, Matrix, Vector
 from models.anomaly.grid import GridRows
 from models.telemetry import Frame, quality
 
@@ -103,6 +103,15 @@ class GridRing:
         grid.values[0, silent] = self._values[latest, silent]
         grid.bad[0, silent] = self._bad[latest, silent]
         return grid
+
+    def take(self, row: int) -> tuple[Vector, NDArray[np.uint32], NDArray[np.int64] | None]:
+        """Return a row's values, status codes and how long tags were kept quiet, as `read` does; (tags,)."""
+        assert self._first is not None  # somebody has put a frame
+        place = row - self._first
+        if not 0 <= place < self._rows:
+            grid = self.read(row, 1)
+            return grid.values[0], grid.bad[0], grid.quiet
+        return self._values[place], self._bad[place], self._quiet if self._quiet.any() else None
 
     def _note_quiet(self, frame: Frame, places: NDArray[np.int64]) -> None:
         """Remember how long nothing was said before a heartbeat's repeat: so long a tag may seem still."""

@@ -1,25 +1,20 @@
 """One machine under watch: its bundle, its ring, and what there is to say about its new rows."""
 
-import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-import msgspec
-import numpy as np
-
-from cloud.stores import Block, Measurement
-from cloud.watch.holes import make_hole_frames, respect_holes
-from cloud.watch.observations import Contribution, MachineState, Observation
+from cloud.watch.due_rows import DueRow, DueRows
+from cloud.watch.holes import make_hole_frames
+from cloud.watch.observations import Observation
 from cloud.watch.past import Past
 from cloud.watch.progress import Late, Progress
 from cloud.watch.rings import GridRing
+from cloud.watch.sayings import join_verdicts
 from models.anomaly.bundle import Bundle
-from models.anomaly.detectors import Judgement
-from models.anomaly.features import Matrix
 from models.anomaly.grid import NS_PER_S, step_ns
-from models.anomaly.judging import Verdict, count_reach, judge_rows
-from models.telemetry import Frame, Gap, MachinePath, Value
+from models.anomaly.judging import Verdict, count_reach, finish_rows
+from models.telemetry import Frame, Gap, MachinePath
 
 JUDGED_ROWS_MAX = 600
 """When more rows than this fall due at once (after a long stall), the oldest of them are left to history."""
@@ -27,10 +22,11 @@ GAPS_KEPT_MAX = 200
 
 
 class WatchedMachine:
-    """Takes the frames of one machine and gives observations and blocks for the store.
+    """Takes the frames of one machine and gives the rows that are due to be judged.
 
-    It judges a row of the grid once the newest value is `lateness_ns` past the row's end, each row by itself
-    and from the same number of rows: so a score does not depend on when and with what else it was asked for.
+    A row of the grid is due once the newest value is `lateness_ns` past the row's end; each is judged by
+    itself and from the same number of rows: so a score does not depend on when and with what else it was
+    asked for.
     Values for rows already judged fill the windows of later rows; their own rows are for history to judge.
     """
 
@@ -48,6 +44,7 @@ class WatchedMachine:
         self.skipped_rows_total = 0
         self._lateness_ns = lateness_ns
         self._ring: GridRing | None = None
+        self._rows: DueRows | None = None
         self._judged_ns = 0
         self._late: Late | None = None
         self._quiet: dict[str, int] = {}
@@ -95,7 +92,7 @@ class WatchedMachine:
 
     def forget(self) -> None:
         """Be without a bundle, learning: what comes until the next one is not judged."""
-        self.bundle = self._ring = self._late = None
+        self.bundle = self._ring = self._rows = self._late = None
         self._is_resumed = False
         self.lesson = ""
 
@@ -108,6 +105,7 @@ class WatchedMachine:
                 card.columns, step_ns(card.grid_s), count_reach(self.bundle) + JUDGED_ROWS_MAX
             )
             self._ring.recall_quiet(quiet)
+            self._rows = DueRows(self.bundle, self._ring)
 
     def warm_up(self, past: Past, until_ns: int) -> None:
         """Fill the ring from the store, up to `until_ns`; raises what `past` raises."""
@@ -125,7 +123,7 @@ class WatchedMachine:
             grid_ns = step_ns(self.bundle.card.grid_s)
             for frame in make_hole_frames(fresh, self.bundle.card.columns, grid_ns):
                 if frame.timestamps[0] <= self.newest_ns + JUDGED_ROWS_MAX * grid_ns:
-                    self._ring.put(frame)
+                    self._put(frame)
 
     def put(self, frames: Sequence[Frame]) -> None:
         """Take new frames, in any order; judging begins with the first that ever come."""
@@ -138,8 +136,12 @@ class WatchedMachine:
                 self.late_total += late
                 self._note_late(frame.timestamps[0], frame.timestamps[late - 1])
             self.newest_ns = max(self.newest_ns, frame.timestamps[-1])
-            if self._ring is not None:
-                self._ring.put(frame)
+            self._put(frame)
+
+    def _put(self, frame: Frame) -> None:
+        if self._ring is not None and self._rows is not None:
+            self._ring.put(frame)
+            self._rows.note_put(frame.timestamps[0])
 
     def take_late(self) -> Late | None:
         """Return the span that history is to judge anew, once."""
@@ -154,31 +156,37 @@ class WatchedMachine:
             late = Late(first_ns, min(last_ns + windows_ns, self._judged_ns))
             self._late = late.join(self._late)
 
-    def observe(self) -> tuple[list[Observation], list[Block]]:
-        """Return what is new since the last call: observations in time order, and blocks to store."""
+    def take_due(self) -> range:
+        """Return the rows that have fallen due since the last call; they count as judged from now on."""
         if self.bundle is None or self._ring is None or self._ring.first_row is None or not self.has_begun:
-            return [], []
+            return range(0)
         grid_ns = step_ns(self.bundle.card.grid_s)
         due = (self.newest_ns - self._lateness_ns) // grid_ns - 1
         first = self._judged_ns // grid_ns
         if due < first:
-            return [], []
+            return range(0)
         if due - first >= JUDGED_ROWS_MAX:
             passed = first * grid_ns, (due + 1 - JUDGED_ROWS_MAX) * grid_ns
             self.skipped_rows_total += due + 1 - JUDGED_ROWS_MAX - first
             self._late = Late(*passed).join(self._late)
             first = due + 1 - JUDGED_ROWS_MAX
-        rows = range(max(first, self._ring.first_row), due + 1)
-        verdicts = [self._judge(self.bundle, self._ring, row) for row in rows]
         self._judged_ns = (due + 1) * grid_ns
-        seen = [one for verdict in verdicts for one in self.describe(verdict)]
-        return seen, make_blocks(self.machine, join_verdicts(verdicts)) if verdicts else []
+        return range(max(first, self._ring.first_row), due + 1)
+
+    def prepare(self, row: int) -> DueRow:
+        """Return a due row as its detector is to see it."""
+        assert self._rows is not None  # nothing is due without a bundle
+        return self._rows.prepare(row)
 
     def judge_history(self, ring: GridRing, first_row: int, last_row: int) -> Verdict:
         """Return the verdict on rows of the past, from a ring that holds them."""
         assert self.bundle is not None  # history is asked of machines with a bundle
-        rows = range(first_row, last_row + 1)
-        return join_verdicts([self._judge(self.bundle, ring, row) for row in rows])
+        rows, verdicts = DueRows(self.bundle, ring), []
+        for row in range(first_row, last_row + 1):
+            due = rows.prepare(row)
+            judgement = self.bundle.detector.judge(due.prepared.values, 1)
+            verdicts.append(due.complete(finish_rows(self.bundle, due.prepared, judgement), self._gaps))
+        return join_verdicts(verdicts)
 
     def say_learning(self) -> Observation:
         """Return the observation of a machine without a bundle."""
@@ -193,73 +201,3 @@ class WatchedMachine:
         return Observation(
             self.machine, self.newest_ns, "cannot_judge", coverage=0.0, reason=f"no values since {since}"
         )
-
-    def _judge(self, bundle: Bundle, ring: GridRing, row: int) -> Verdict:
-        grid = ring.read(row, count_reach(bundle) + 1)
-        return respect_holes(judge_rows(bundle, grid, 1), grid, bundle.card.windows, self._gaps)
-
-    def describe(self, verdict: Verdict) -> list[Observation]:
-        """Return the rows of a verdict as observations."""
-        return [
-            Observation(
-                self.machine,
-                int(timestamp),
-                name_state(verdict, row),
-                score=float(verdict.judgement.score[row]) if verdict.is_judged(row) else None,
-                limit=verdict.limit if verdict.is_judged(row) else None,
-                coverage=float(verdict.judgement.coverage[row]),
-                contributions=[
-                    Contribution(cause.tag, cause.value, cause.expected, cause.sigma)
-                    for cause in verdict.name_causes(row)
-                ],
-                faulty_tags=verdict.faulty_tags,
-                reason=self.trouble if verdict.is_judged(row) else verdict.reason or "too few values",
-            )
-            for row, timestamp in enumerate(verdict.timestamps)
-        ]
-
-
-def name_state(verdict: Verdict, row: int) -> MachineState:
-    """Return what a row's verdict says of the machine."""
-    if verdict.is_judged(row):
-        return "judged"
-    return "unknown_running" if verdict.is_running_unknown else "cannot_judge"
-
-
-def join_verdicts(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return consecutive verdicts as one; faulty tags and reason are the last one's."""
-    judgements = [verdict.judgement for verdict in verdicts]
-    columns = zip(*(msgspec.structs.astuple(one) for one in judgements), strict=True)
-    return msgspec.structs.replace(
-        verdicts[-1],
-        timestamps=np.concatenate([verdict.timestamps for verdict in verdicts]),
-        judgement=Judgement(*(np.concatenate(column) for column in columns)),
-    )
-
-
-def make_blocks(machine: MachinePath, verdict: Verdict) -> list[Block]:
-    """Return the judged rows of a verdict as they are stored: score, expected values, contributions."""
-    judged = np.flatnonzero(np.isfinite(verdict.judgement.score))
-    if not len(judged):
-        return []
-    times = verdict.timestamps[judged].tolist()
-    judgement = verdict.judgement
-    scores: dict[str, list[Value]] = {
-        "score": judgement.score[judged].tolist(),
-        "limit": [verdict.limit] * len(times),
-        "coverage": judgement.coverage[judged].tolist(),
-    }
-    tables: dict[Measurement, Matrix] = {
-        "expected": judgement.expected[judged],
-        "contribution": judgement.sigma[judged],
-    }
-    blocks = [Block("score", machine, [Frame(times, scores)])]
-    for measurement, table in tables.items():
-        columns: dict[str, list[Value]] = {
-            tag: [None if math.isnan(value) else value for value in table[:, column].tolist()]
-            for column, tag in enumerate(verdict.tags)
-        }
-        kept = {tag: values for tag, values in columns.items() if values.count(None) < len(values)}
-        if kept:
-            blocks.append(Block(measurement, machine, [Frame(times, kept)]))
-    return blocks

@@ -18,12 +18,15 @@ from cloud.watch.history import HistoryDesk
 from cloud.watch.learning_book import LearningBook
 from cloud.watch.past import Past
 from cloud.watch.progress import Progress
+from cloud.watch.rounds import judge_due
 from cloud.watch.scores import STORE_AWAY, ScoreQueue
 from cloud.watch.telling import Book, TellingDesk
 from cloud.watch.watched import WatchedMachine
 from cloud.watch.watching import WatchSettings
 from models.anomaly.bundle import Bundle
+from models.anomaly.detectors import Detector
 from models.anomaly.grid import NS_PER_S, step_ns
+from models.anomaly.together import Seating
 from models.telemetry import Gap, MachinePath
 
 TURN_S = 0.2
@@ -64,6 +67,8 @@ class Watcher:
         self._clock_ns = clock_ns
         self._machines: dict[MachinePath, WatchedMachine] = {}
         self._sought: set[MachinePath] = set()
+        self._seated: list[Detector] = []
+        self._seating = Seating()
         self._reached: dict[MachinePath, Progress] | None = None
         self._arrived_s: dict[MachinePath, float] = {}
         self._silent: set[MachinePath] = set()
@@ -241,17 +246,23 @@ class Watcher:
 
     def _judge(self, now_s: float) -> None:
         for machine in self._machines.values():
-            if machine.bundle is None:
-                if machine.has_begun:
-                    self._desk.note(machine.say_learning())
-                continue
-            seen, blocks = machine.observe()
-            if seen:
-                self._desk.put(seen)
-                self._scores.put(blocks)
+            if machine.bundle is None and machine.has_begun:
+                self._desk.note(machine.say_learning())
+        watched = [machine for machine in self._machines.values() if machine.bundle is not None]
+        for _, seen, blocks in judge_due(watched, self._seat(watched)):
+            self._desk.put(seen)
+            self._scores.put(blocks)
+        for machine in watched:
             late = machine.take_late()
             if late is not None:
                 self._history.note(machine.machine, late, now_s)
+
+    def _seat(self, watched: Sequence[WatchedMachine]) -> Seating:
+        """Return where the machines' detectors have their places; arranged anew when one has changed."""
+        detectors = [machine.bundle.detector for machine in watched if machine.bundle is not None]
+        if detectors != self._seated:
+            self._seated, self._seating = detectors, Seating(detectors)
+        return self._seating
 
     def _find_silent(self, now_s: float) -> None:
         for path, arrived_s in self._arrived_s.items():

@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from cloud.watch.observations import Observation
+from cloud.watch.rounds import judge_due
 from cloud.watch.watched import WatchedMachine
 from edge.simulator.machines import FaultKind
 from edge.simulator.plant import FaultSettings, PlantSettings, choose_machine
 from edge.simulator.simulation import begin, simulate_past
 from models.anomaly.bundle import Bundle
+from models.anomaly.together import Seating
 from models.anomaly.training import train_bundle
 from models.settings import load_settings
 from models.telemetry import Frame, MachinePath
@@ -64,7 +66,7 @@ def watch(seed: int, machine: MachinePath, seconds: float, *faults: FaultSetting
     watched = WatchedMachine(machine, lateness_ns=0)
     watched.take_charge(bundle)
     watched.put([past])
-    watched.observe()
+    list(judge_due([watched], Seating()))
     plant = load_plant(seed, machine, *faults)
     (simulation,) = begin(plant, 0)
     stride = round(INTERVAL_S / plant.step_s)
@@ -76,7 +78,7 @@ def watch(seed: int, machine: MachinePath, seconds: float, *faults: FaultSetting
             rows.append(simulation.measure())
         stamps = [START_NS + (2 * second + half) * 500_000_000 for half in (0, 1)]
         watched.put([Frame(stamps, {tag: [row[tag] for row in rows] for tag in rows[0]})])
-        seen += watched.observe()[0]
+        seen += [one for _, found, _ in judge_due([watched], Seating()) for one in found]
     return [one for one in seen if one.timestamp > START_NS]
 
 

@@ -46,7 +46,7 @@ def test_a_row_has_the_same_bits_whoever_else_is_on_the_panel(size: int) -> None
     windows = make_windows(strange=(3, 8, 30))
     for begin in range(0, MACHINES, size):
         places = range(begin, min(begin + size, MACHINES))
-        panel = Panel([learn(seed).make_gauge() for seed in places])
+        panel = Panel([learn(seed).gauge for seed in places])
         absent = [place % 5 == 4 for place in places]
         for _ in range(2):  # what was there before changes nothing
             given = [None if away else windows[place] for place, away in zip(places, absent, strict=True)]

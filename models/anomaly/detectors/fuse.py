@@ -39,6 +39,7 @@ class FuseDetector(WindowedDetector):
     def __init__(self, **keywords: Any) -> None:
         super().__init__(**keywords)
         self._operators: dict[bytes, tuple[Matrix, Matrix]] = {}
+        self._gauge: Gauge | None = None
         self._panel: Panel | None = None
         self._residual_squares: list[Vector] = []
         self._inflation: Vector = np.empty(0)
@@ -73,8 +74,14 @@ class FuseDetector(WindowedDetector):
         """
         return self._find_panel().score([window])[0]
 
-    def make_gauge(self) -> Gauge:
-        """Return what was learned, arranged for a panel."""
+    @property
+    def gauge(self) -> Gauge:
+        """What was learned, arranged for a panel."""
+        if self._gauge is None:
+            self._gauge = self._make_gauge()
+        return self._gauge
+
+    def _make_gauge(self) -> Gauge:
         state, scales, tags = self.state_, self.scales_, len(self.scales_.centre)
         means, per_tag = len(self.windows.means), self.windows.per_tag
         mean, per_scale = state["mean"].reshape(per_tag, tags).copy(), state["scale"].reshape(per_tag, tags)
@@ -106,7 +113,7 @@ class FuseDetector(WindowedDetector):
 
     def _find_panel(self) -> Panel:
         if self._panel is None:
-            self._panel = Panel([self.make_gauge()])
+            self._panel = Panel([self.gauge])
         return self._panel
 
     def _explain_row(self, row: Vector) -> tuple[Vector, Vector]:
@@ -118,7 +125,7 @@ class FuseDetector(WindowedDetector):
     def _take_over(self, state: State) -> None:
         super()._take_over(state)
         self._operators = {}
-        self._panel = None
+        self._gauge = self._panel = None
 
     def _rate(self, rows: Matrix, state: State, mask: Mask) -> Matrix:
         residuals, whitening = self._find_operators(state, mask)

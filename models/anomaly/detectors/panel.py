@@ -57,6 +57,7 @@ class Panel:
 
     def __init__(self, gauges: Sequence[Gauge]) -> None:
         self._gauges = list(gauges)
+        self.machines = len(gauges)
         windows, tags, many = gauges[0].windows, len(gauges[0].centre), len(gauges)
         self._over_windows = _weigh_rows(windows)
         # A centre for each row of the window: one long subtraction is faster than many short ones.
