@@ -112,7 +112,7 @@ def describe_version(version: Version, in_charge_ms: int | None) -> ModelVersion
         rows=card.rows if card else 0,
         first_ms=card.first_ns // NS_PER_MS if card else None,
         last_ms=card.last_ns // NS_PER_MS if card else None,
-        span=say_span((card.last_ns - card.first_ns) / 1e9) if card else "",
+        span=say_duration((card.last_ns - card.first_ns) / 1e9) if card else "",
         limit=card.limit.value if card else None,
         is_provisional=bool(card and card.limit.provisional),
         trouble=version.trouble,
@@ -138,7 +138,7 @@ def count_alarms(promised: Sequence[float], judged_s: float, counted: AlarmCount
         realised=round(counted.false / months, 2) if months >= MONTHS_MIN else None,
         marked=counted.marked,
         unreviewed=counted.unreviewed,
-        months=round(months, 3),
+        months=round(months, 6),
         watched_words=say_watched(judged_s),
     )
 

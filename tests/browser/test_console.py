@@ -1,8 +1,11 @@
 """The console in a real browser: live, charts drawn, alerts acknowledged, no foreign script run."""
 
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -32,6 +35,12 @@ def read_traces(page: Page, selector: str) -> list[dict[str, Any]]:
         selector, "plot => plot.data.map(t => ({name: t.name, count: t.x.length}))"
     )
     return traces
+
+
+def measure_span(address: str) -> float:
+    """Return the milliseconds between `from` and `to` of an address, 0 where it has none."""
+    asked = parse_qs(urlsplit(address).query)
+    return float(asked["to"][0]) - float(asked["from"][0]) if "from" in asked else 0.0
 
 
 def wait_until(page: Page, script: str) -> None:
@@ -75,7 +84,7 @@ def test_the_overview_follows_the_plant_without_reload(empty_plant: PlantRig, wa
         "Flow 24.0 m³/h, expected 31.0 (\u22124.6 σ)"
     )
     assert list_shown(page) == [str(PUMP), str(MOTOR)]
-    expect(page.locator(f"#machines > li[data-path='{MOTOR}'] a")).to_be_focused()
+    expect(page.locator(f"#machines > li[data-path='{MOTOR}'] [data-field=link]")).to_be_focused()
     assert watched.addresses.count(f"{empty_plant.url}/") == 1
     watched.check(empty_plant.url)
 
@@ -129,6 +138,30 @@ def test_charts_follow_and_hover_together(plant: PlantRig, watched: Any) -> None
     page.mouse.move(box["x"] + box["width"] * 0.45, box["y"] + box["height"] * 0.5)
     page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] * 0.5)
     page.wait_for_selector("#charts section:first-child .hoverlayer .hovertext", timeout=TIMEOUT_MS)
+    watched.check(plant.url)
+
+
+def test_charts_and_zoom_go_by_the_readers_clock(plant: PlantRig, watched: Any) -> None:
+    """The axis ends at the present as a clock in Berlin shows it; zooming asks for what was marked."""
+    page = watched.page
+    open_charts(page, f"{plant.url}/machines/{PUMP}")
+    ticks = page.eval_on_selector_all("#score-plot .xtick text", "ticks => ticks.map(t => t.textContent)")
+    hours = (
+        datetime.now(ZoneInfo("Europe/Berlin")),
+        datetime.now(ZoneInfo("Europe/Berlin")) - timedelta(minutes=5),
+    )
+    assert {tick[:2] for tick in ticks} <= {f"{hour:%H}" for hour in hours}
+    before_ms = time.time() * 1000
+    box = page.locator("#score-plot").bounding_box()
+    middle = box["y"] + box["height"] * 0.5
+    page.mouse.move(box["x"] + box["width"] * 0.4, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, middle, steps=5)
+    with page.expect_request(lambda request: 0 < measure_span(request.url) < 290_000) as asked:
+        page.mouse.up()
+    assert 60_000 < measure_span(asked.value.url) < 180_000
+    ends_ms = float(parse_qs(urlsplit(asked.value.url).query)["to"][0])
+    assert before_ms - 180_000 < ends_ms < before_ms + 10_000
     watched.check(plant.url)
 
 

@@ -10,15 +10,6 @@ export function setOnZoom(callback) {
   onZoom = callback;
 }
 
-// Plotly shows every instant as UTC: shifted by the zone, its labels are the reader's clock.
-function toLocal(ms) {
-  return ms - new Date(ms).getTimezoneOffset() * 60000;
-}
-
-function fromLocal(shownMs) {
-  return shownMs + new Date(shownMs).getTimezoneOffset() * 60000;
-}
-
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(name).trim();
@@ -57,7 +48,7 @@ function makeLayout(element, charts, colours, isLog, unit, tag = null) {
     dragmode: isTouch ? false : "zoom",
     uirevision: "kept",
     xaxis: {
-      ...shared, type: "date", range: [toLocal(charts.from_ms), toLocal(charts.to_ms)],
+      ...shared, type: "date", range: [charts.from_ms, charts.to_ms],
       showspikes: true, spikemode: "across", spikesnap: "cursor", spikethickness: 1, spikecolor: colours.quiet, spikedash: "dot",
       tickformat: chooseTicks(charts), tickangle: 0, nticks: Math.max(3, Math.min(8, Math.floor(element.clientWidth / 90))),
       hoverformat: charts.to_ms - charts.from_ms > 86400000 ? "%d %b %H:%M:%S" : "%H:%M:%S",
@@ -73,16 +64,16 @@ function makeLayout(element, charts, colours, isLog, unit, tag = null) {
 // Where nothing was acquired nobody knows what the machine did: grey, with an edge that shows the shortest gap.
 function drawGaps(charts, colours, tag) {
   return charts.gaps.filter((gap) => !gap.tags.length || gap.tags.includes(tag)).map((gap) => ({
-    type: "rect", xref: "x", yref: "paper", layer: "below", x0: toLocal(gap.first_ms), x1: toLocal(gap.last_ms), y0: 0, y1: 1,
+    type: "rect", xref: "x", yref: "paper", layer: "below", x0: gap.first_ms, x1: gap.last_ms, y0: 0, y1: 1,
     fillcolor: colours.quiet, opacity: 0.2, line: { width: 1, color: colours.quiet },
   }));
 }
 
 function drawMarks(charts, colours) {
-  const line = (ms, look) => ({ type: "line", xref: "x", yref: "paper", x0: toLocal(ms), x1: toLocal(ms), y0: 0, y1: 1, line: look });
+  const line = (ms, look) => ({ type: "line", xref: "x", yref: "paper", x0: ms, x1: ms, y0: 0, y1: 1, line: look });
   return charts.marks.flatMap((mark) => {
     const color = mark.kind === "tag" ? colours.warn : colours.alarm;
-    const span = { x0: toLocal(mark.raised_ms), x1: toLocal(mark.cleared_ms ?? charts.to_ms), y0: 0, y1: 1 };
+    const span = { x0: mark.raised_ms, x1: mark.cleared_ms ?? charts.to_ms, y0: 0, y1: 1 };
     return [
       { type: "rect", xref: "x", yref: "paper", layer: "below", ...span, fillcolor: color, opacity: 0.07, line: { width: 0 } },
       line(mark.raised_ms, { color, width: 2 }),
@@ -93,7 +84,7 @@ function drawMarks(charts, colours) {
 
 function makeCurve(line, name, look, unit) {
   return {
-    type: "scatter", mode: "lines", name, x: line.times_ms.map(toLocal), y: line.values,
+    type: "scatter", mode: "lines", name, x: line.times_ms, y: line.values,
     line: look, hovertemplate: `${name} %{y:.4~g} ${plain(unit)}<extra></extra>`, connectgaps: false,
   };
 }
@@ -108,13 +99,19 @@ function show(element, traces, layout) {
   element.on("plotly_relayout", (change) => {
     if (change["xaxis.range[0]"] === undefined) return;
     const [from, to] = element.layout.xaxis.range.map(readInstant);
-    onZoom(Math.round(fromLocal(from)), Math.round(fromLocal(to)));
+    onZoom(Math.round(from), Math.round(to));
   });
 }
 
-// Plotly says an instant as text and wants it back as a number.
+// Plotly takes milliseconds and shows them by the reader's clock; what it says back is that clock's text.
 function readInstant(edge) {
-  return typeof edge === "number" ? edge : Date.parse(`${edge.replace(" ", "T")}${edge.includes(" ") ? "Z" : ""}`);
+  if (typeof edge === "number") return edge;
+  return Date.parse(edge.includes(" ") ? edge.replace(" ", "T") : `${edge}T00:00`);
+}
+
+// Where to hover it wants to be told in its own milliseconds: those of that text, were it UTC.
+function readHovered(text) {
+  return typeof text === "number" ? text : Date.parse(`${text.replace(" ", "T")}${text.includes(" ") ? "Z" : ""}`);
 }
 
 let isSharing = false;
@@ -122,7 +119,7 @@ let isSharing = false;
 function shareHover(source, event) {
   if (isSharing || !event.xvals) return;
   isSharing = true;
-  const xval = readInstant(event.xvals[0]);
+  const xval = readHovered(event.xvals[0]);
   for (const plot of plots) {
     if (plot !== source && plot.isConnected) Plotly.Fx.hover(plot, { xval }, ["xy"]);
   }

@@ -5,6 +5,10 @@ const DAY_AND_CLOCK = new Intl.DateTimeFormat([], {
   hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
 });
 
+const BRIEF = { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const DAY_BRIEF = new Intl.DateTimeFormat([], BRIEF);
+const YEAR_BRIEF = new Intl.DateTimeFormat([], { ...BRIEF, year: "numeric" });
+
 export const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
 
 export function sayClock(ms) {
@@ -14,6 +18,11 @@ export function sayClock(ms) {
 export function sayInstant(ms) {
   const isToday = new Date(ms).toDateString() === new Date().toDateString();
   return isToday ? sayClock(ms) : DAY_AND_CLOCK.format(new Date(ms));
+}
+
+export function sayBrief(ms) {
+  const at = new Date(ms);
+  return (at.getFullYear() === new Date().getFullYear() ? DAY_BRIEF : YEAR_BRIEF).format(at);
 }
 
 export function saySpan(seconds) {
@@ -30,7 +39,7 @@ export function localiseTimes() {
     const ms = Number(element.dataset.ms);
     element.dateTime = new Date(ms).toISOString();
     element.title = `${DAY_AND_CLOCK.format(new Date(ms))} ${ZONE}`;
-    element.textContent = sayInstant(ms);
+    element.textContent = "brief" in element.dataset ? sayBrief(ms) : sayInstant(ms);
   }
 }
 
