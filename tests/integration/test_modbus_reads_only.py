@@ -11,6 +11,7 @@ from pymodbus.client.mixin import ModbusClientMixin
 from typer.testing import CliRunner
 
 import edge
+from edge.drivers.modbus.mbap import READ_CODES
 from edge.drivers.modbus.settings import ModbusMachineSettings
 from forewarn.cli import app
 from tests.integration.modbus_rig import HOST, UnitsRig
@@ -74,6 +75,21 @@ def test_no_request_but_the_four_reads_is_named(file: Path) -> None:
     for node in imported:
         assert isinstance(node, ast.ImportFrom)
         assert {alias.name for alias in node.names} <= ALLOWED_IMPORTS[node.module or ""]
+
+
+def test_our_own_requests_are_made_in_one_place() -> None:
+    """What is not asked through pymodbus is packed by one function, with one of the four codes that read."""
+    assert sorted(READ_CODES.values()) == [1, 2, 3, 4]
+    makers = [
+        file.name for file in list_production() if "make_request" in list_words(ast.parse(file.read_text()))
+    ]
+    assert sorted(makers) == ["tcp.py"]
+    senders = [
+        file.name
+        for file in (EDGE / "drivers" / "modbus").glob("*.py")
+        if "send" in list_words(ast.parse(file.read_text()))
+    ]
+    assert senders == ["tcp.py"]
 
 
 async def test_what_is_sent_are_reads_alone() -> None:

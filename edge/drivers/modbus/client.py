@@ -1,11 +1,10 @@
-"""Speaks Modbus over TCP, TLS and serial lines; the only file of production that knows pymodbus."""
+"""Speaks Modbus over TLS, serial lines and their converters; the only file that knows pymodbus."""
 
 import asyncio
 import termios
 from functools import partial
 from time import monotonic, time_ns
 
-import msgspec
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient, AsyncModbusTlsClient
 from pymodbus.client.base import ModbusBaseClient
 from pymodbus.exceptions import ConnectionException, ModbusException
@@ -14,26 +13,14 @@ from pymodbus.pdu import ModbusPDU
 
 from edge.drivers import NotConnected
 from edge.drivers.library_logs import silence
+from edge.drivers.modbus.answers import Answer, explain_loss, explain_silence
 from edge.drivers.modbus.line_settings import Line, choose_frame_gap_s
-from edge.drivers.modbus.reachability import explain_closing, explain_network, explain_port, make_trust
+from edge.drivers.modbus.reachability import explain_network, explain_port, make_trust
 from edge.drivers.modbus.registers import Block
 from edge.drivers.refusals import SHORT_ANSWER
 
 MISSES_BEFORE_PYMODBUS_CLOSES = 1_000_000_000
 """Whether silence ends a connection is the line's decision: its other units may be well."""
-
-
-class UnitSilent(NotConnected):
-    """Nobody answered in time: the unit is off, absent, or the whole connection is dead."""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What came back for one block: its registers or bits as they stood on the wire, or a refusal's code."""
-
-    octets: bytes | None
-    code: int
-    retried: bool
-    observed_ns: int
 
 
 class _Octets(ModbusPDU):
@@ -72,7 +59,7 @@ def _end_waiting(client: ModbusBaseClient, is_connected: bool) -> None:
 
 
 class ModbusConnection:
-    """One connection, on which one request at a time may be under way. Nothing here writes to a machine."""
+    """See `Connection`."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
@@ -84,11 +71,11 @@ class ModbusConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether a request can be sent."""
+        """See `Connection`."""
         return self._client is not None and self._client.connected
 
     async def open(self, timeout_s: float) -> None:
-        """Open the connection; raise `NotConnected` with the reason."""
+        """See `Connection`."""
         self.close()
         silence("pymodbus")
         client = self._make_client(timeout_s)
@@ -110,13 +97,13 @@ class ModbusConnection:
         self._client, self._has_answered = client, False
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
+        """See `Connection`."""
         client, self._client = self._client, None
         if client is not None:
             client.close()
 
     async def ask(self, unit_id: int, block: Block, *, timeout_s: float, retries: int) -> Answer:
-        """Send one request. Refusals are answers; raise `UnitSilent`, or `NotConnected` when it is closed."""
+        """See `Connection`."""
         client = self._client
         if client is None or not client.connected:
             raise NotConnected(f"the connection to {self._line.where} is closed")
@@ -173,27 +160,14 @@ class ModbusConnection:
                 server_hostname=line.tls.server_name or line.host,
             )
             return client
-        framer = FramerType.RTU if line.is_rtu else FramerType.SOCKET
         return AsyncModbusTcpClient(
-            line.host, port=line.port, framer=framer, timeout=timeout_s, reconnect_delay=0
+            line.host, port=line.port, framer=FramerType.RTU, timeout=timeout_s, reconnect_delay=0
         )
 
     def _judge_silence(self, client: ModbusBaseClient, unit_id: int, waited_s: float) -> NotConnected:
         if not client.connected:
-            doubt = (
-                "" if self._has_answered else f" before its first answer: {explain_closing(self._line.tls)}"
-            )
-            return NotConnected(f"{self._line.where} closed the connection{doubt}")
-        return UnitSilent(
-            f"unit {unit_id} at {self._line.where} has not answered for {waited_s:g} s: "
-            f"is the unit id right, {self._name_doubt()}and is the device on?"
-        )
-
-    def _name_doubt(self) -> str:
-        serial = self._line.serial
-        if serial is None:
-            return ""
-        return f"does it speak {serial.baudrate} baud with {serial.parity} parity, "
+            return explain_loss(self._line, has_answered=self._has_answered)
+        return explain_silence(self._line, unit_id, waited_s)
 
     async def _explain_failure(self, timeout_s: float) -> str:
         line = self._line

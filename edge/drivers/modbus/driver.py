@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from edge.drivers import NotConnected
-from edge.drivers.modbus.client import Answer
+from edge.drivers.modbus.answers import Answer
 from edge.drivers.modbus.decoding import BlockDecoder
 from edge.drivers.modbus.line import find_line
 from edge.drivers.modbus.planning import plan_blocks, split_block

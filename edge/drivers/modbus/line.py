@@ -8,10 +8,11 @@ from weakref import WeakSet, WeakValueDictionary
 import msgspec
 
 from edge.drivers import NotConnected
+from edge.drivers.modbus.answers import Answer, Connection, UnitSilent
 from edge.drivers.modbus.breaker import Breaker
-from edge.drivers.modbus.client import Answer, ModbusConnection, UnitSilent
 from edge.drivers.modbus.line_settings import Line
 from edge.drivers.modbus.registers import Block
+from edge.drivers.modbus.tcp import TcpConnection
 from edge.drivers.refusals import Meaning, judge
 
 RETRIES = 1
@@ -32,7 +33,7 @@ class ModbusLine:
     def __init__(self, line: Line) -> None:
         self.line = line
         self.where = line.where
-        self._connection = ModbusConnection(line)
+        self._connection = _make_connection(line)
         self._turn = asyncio.Lock()
         self._known: WeakSet[Rider] = WeakSet()
         self._holders: WeakSet[Rider] = WeakSet()
@@ -116,6 +117,15 @@ class ModbusLine:
         self._silent.add(unit_id)
         if {rider.unit_id for rider in self._holders} <= self._silent:
             self._connection.close()
+
+
+def _make_connection(line: Line) -> Connection:
+    if line.transport == "tcp":
+        return TcpConnection(line)
+    # pymodbus takes 9 MB and half a second of a small computer: only where it is needed.
+    from edge.drivers.modbus.client import ModbusConnection
+
+    return ModbusConnection(line)
 
 
 _LINES: WeakValueDictionary[str, ModbusLine] = WeakValueDictionary()

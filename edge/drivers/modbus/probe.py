@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import msgspec
 
 from edge.drivers import NotConnected
-from edge.drivers.modbus.client import Answer, UnitSilent
+from edge.drivers.modbus.answers import Answer, UnitSilent
 from edge.drivers.modbus.decoding import BlockDecoder, read_words, write_words
 from edge.drivers.modbus.register_types import ByteOrder, HalfName, RegisterType, count_words
 from edge.drivers.modbus.registers import ADDRESS_MAX, Block, Table, Wanted, is_bit_table

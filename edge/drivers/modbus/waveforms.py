@@ -9,7 +9,7 @@ import structlog
 
 from edge.drivers import Driver, ExplainsTags, NotConnected
 from edge.drivers.interval_groups import DueTimes
-from edge.drivers.modbus.client import Answer
+from edge.drivers.modbus.answers import Answer
 from edge.drivers.modbus.decoding import read_samples
 from edge.drivers.modbus.line import find_line
 from edge.drivers.modbus.planning import plan_blocks
