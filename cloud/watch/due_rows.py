@@ -16,7 +16,7 @@ FOLLOW_AGAIN_ROWS = 20
 """Values that keep coming late must not have the same rows followed anew for each of them."""
 
 
-class DueRow(msgspec.Struct, frozen=True):
+class DueRow(msgspec.Struct, frozen=True, gc=False):
     """A row before the detector has judged it; `grid` is what it was made of, None where all is calm."""
 
     bundle: Bundle

@@ -10,7 +10,7 @@ MachineState = Literal["learning", "judged", "cannot_judge", "unknown_running"]
 """`unknown_running`: it is run in no way that was learned. No alert then, and nothing is learned."""
 
 
-class Contribution(msgspec.Struct, frozen=True):
+class Contribution(msgspec.Struct, frozen=True, gc=False):
     """How far one tag is from what the model expects given the others: `sigma` is signed."""
 
     tag: str
@@ -19,7 +19,7 @@ class Contribution(msgspec.Struct, frozen=True):
     sigma: float
 
 
-class Observation(msgspec.Struct, frozen=True, omit_defaults=True):
+class Observation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The judgement of one machine at `timestamp` (event time, nanoseconds).
 
     `score` and `limit` are None unless `state` is "judged"; higher is stranger, above `limit` counts.

@@ -16,23 +16,24 @@ from models.telemetry import Frame, MachinePath, Value
 
 def describe_verdict(machine: MachinePath, verdict: Verdict, trouble: str) -> list[Observation]:
     """Return the rows of a verdict as observations; `trouble` is why a newer model is not in charge."""
-    return [
-        Observation(
-            machine,
-            int(timestamp),
-            name_state(verdict, row),
-            score=float(verdict.judgement.score[row]) if verdict.is_judged(row) else None,
-            limit=verdict.limit if verdict.is_judged(row) else None,
-            coverage=float(verdict.judgement.coverage[row]),
-            contributions=[
-                Contribution(cause.tag, cause.value, cause.expected, cause.sigma)
-                for cause in verdict.name_causes(row)
-            ],
-            faulty_tags=verdict.faulty_tags,
-            reason=trouble if verdict.is_judged(row) else verdict.reason or "too few values",
+    seen = []
+    for row, timestamp in enumerate(verdict.timestamps.tolist()):
+        is_judged = verdict.is_judged(row)
+        causes = verdict.name_causes(row)
+        seen.append(
+            Observation(
+                machine,
+                timestamp,
+                name_state(verdict, row),
+                score=float(verdict.judgement.score[row]) if is_judged else None,
+                limit=verdict.limit if is_judged else None,
+                coverage=float(verdict.judgement.coverage[row]),
+                contributions=[Contribution(one.tag, one.value, one.expected, one.sigma) for one in causes],
+                faulty_tags=verdict.faulty_tags,
+                reason=trouble if is_judged else verdict.reason or "too few values",
+            )
         )
-        for row, timestamp in enumerate(verdict.timestamps)
-    ]
+    return seen
 
 
 def name_state(verdict: Verdict, row: int) -> MachineState:

@@ -1,5 +1,7 @@
 """Calm rows: where health has nothing to object to, a row costs what is new in it."""
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +29,7 @@ class CalmRows:
         self._reach_rows = reach_rows
         self._held = np.full((2 * window_rows, tags), np.nan)
         self._still: NDArray[np.int64] = np.zeros(tags, dtype=np.int64)
+        self._passes = np.zeros((4, tags), dtype=bool)
         self._stop = 1
         self._silent_rows = 0
         self._calm_rows = 0
@@ -60,26 +63,23 @@ class CalmRows:
         assert self.next_row is not None  # it has begun
         self.next_row += 1
         before, held = self._hold(values)
-        unsaid = np.isnan(values)
-        if unsaid.any():
+        if math.isnan(values.dot(values)):
+            unsaid = np.isnan(values)
             np.copyto(held, before, where=unsaid)
-            if bad.any():
-                held[bad != 0] = np.nan
-            self._silent_rows = self._silent_rows + 1 if not bad.any() and unsaid.all() else 0
+            held[bad != 0] = np.nan
+            self._silent_rows = self._silent_rows + 1 if unsaid.all() and not bad.any() else 0
         else:
             self._silent_rows = 0
-        still = self._still
+        still, passes = self._still, self._passes
         np.add(still, 1, still)
         np.multiply(still, held == before, still)
-        still_rows = self._still_rows if quiet is None else np.maximum(self._still_rows, quiet)
         # A value that is none compares as false.
-        is_calm = (
-            self._silent_rows < SILENCE_ROWS
-            and bool((held >= self._low).all())
-            and bool((held <= self._high).all())
-            and bool((np.abs(held - before) <= self._step).all())
-            and bool((still <= still_rows).all())
-        )
+        np.greater_equal(held, self._low, passes[0])
+        np.less_equal(held, self._high, passes[1])
+        np.less_equal(np.abs(held - before), self._step, passes[2])
+        still_rows = self._still_rows if quiet is None else np.maximum(self._still_rows, quiet)
+        np.less_equal(still, still_rows, passes[3])
+        is_calm = self._silent_rows < SILENCE_ROWS and passes.all()
         self._calm_rows = self._calm_rows + 1 if is_calm else 0
 
     def _hold(self, values: Vector) -> tuple[Vector, Vector]:

@@ -1,5 +1,7 @@
 """Judging rows with a bundle: tag health first, then the detector; numpy only."""
 
+import math
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ NAMED_MAX = 3
 UNKNOWN_WORDS = "unknown running condition: no alert, nothing learned"
 
 
-class Cause(msgspec.Struct, frozen=True):
+class Cause(msgspec.Struct, frozen=True, gc=False):
     """How far a tag is from what the others let expect, in the tag's unit and in signed sigmas."""
 
     tag: str
@@ -26,7 +28,7 @@ class Cause(msgspec.Struct, frozen=True):
     sigma: float
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The judgement of consecutive rows of one machine, oldest first.
 
     `timestamps` (rows,): the ends of the rows, nanoseconds. `faulty_tags`: reasons by tag, in the last row.
@@ -44,25 +46,20 @@ class Verdict(msgspec.Struct, frozen=True):
 
     def is_judged(self, row: int) -> bool:
         """Return whether row `row` has a score."""
-        return bool(np.isfinite(self.judgement.score[row]))
+        return math.isfinite(self.judgement.score[row])
 
     def name_causes(self, row: int) -> list[Cause]:
         """Return the tags farthest from what is expected, the farthest first."""
-        sigma = self.judgement.sigma[row]
-        order = np.argsort(-np.abs(np.nan_to_num(sigma)), kind="stable")[:NAMED_MAX]
+        sigma: list[float] = self.judgement.sigma[row].tolist()
+        ranked = sorted((-abs(one), column) for column, one in enumerate(sigma) if math.isfinite(one))
+        seen, expected = self.judgement.seen[row], self.judgement.expected[row]
         return [
-            Cause(
-                self.tags[column],
-                float(self.judgement.seen[row, column]),
-                float(self.judgement.expected[row, column]),
-                float(sigma[column]),
-            )
-            for column in order
-            if np.isfinite(sigma[column])
+            Cause(self.tags[column], float(seen[column]), float(expected[column]), sigma[column])
+            for _, column in ranked[:NAMED_MAX]
         ]
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class Prepared(msgspec.Struct, frozen=True, gc=False):
     """Rows of one machine as its detector is given them, oldest first.
 
     `values` (rows, tags), NaN where missing or in doubt; `end` is the number of the row after the last.
@@ -118,12 +115,12 @@ def _part_ways(bundle: Bundle, grid: GridRows, prepared: Prepared) -> Prepared:
 def finish_rows(bundle: Bundle, prepared: Prepared, judgement: Judgement) -> Verdict:
     """Return the verdict that the detector's judgement of the last prepared rows makes."""
     rows = len(judgement.score)
-    ends = prepared.end - rows + 1 + np.arange(rows, dtype=np.int64)
+    ends = np.arange(prepared.end - rows + 1, prepared.end + 1, dtype=np.int64)
     unknown = False
     if prepared.regime is not None and bundle.regimes is not None:
         judgement = _join_ways(bundle, prepared, judgement)
         unknown = not bundle.regimes.knows(prepared.regime[-1:])[0]
-    reason = "" if np.isfinite(judgement.score[-1]) else prepared.obstacle or _say_lack(bundle, judgement)
+    reason = "" if math.isfinite(judgement.score[-1]) else prepared.obstacle or _say_lack(bundle, judgement)
     return Verdict(
         timestamps=ends * step_ns(bundle.card.grid_s),
         judgement=judgement,

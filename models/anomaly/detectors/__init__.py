@@ -17,7 +17,7 @@ class TrainingRejected(ForewarnError):
     """These rows cannot teach a model: give more or other rows. The message says what is short."""
 
 
-class Judgement(msgspec.Struct, frozen=True):
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """What a detector says of some consecutive rows.
 
     `score` (rows,): higher is stranger, above 0, about 1 where the strangest hundredth of normal begins; NaN

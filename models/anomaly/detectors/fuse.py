@@ -105,7 +105,7 @@ class FuseDetector(WindowedDetector):
             residual=blocks * to_residual,
             weight=float(weights[1]),
             ease=state["ease"],
-            memory=Memory(state["memory"].astype(np.float32)),
+            memory=Memory(state["memory"]),
             sigmas=1.0 / (state["inflation"] * to_residual),
             units=per_scale[0] * scales.scale * deviation,
             explain=self._explain_row,

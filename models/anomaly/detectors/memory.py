@@ -5,15 +5,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from models.anomaly.detectors.members import NEIGHBOURS
+from models.anomaly.detectors.members import NEIGHBOURS, Singles
 from models.anomaly.features import Vector
 
 CANDIDATES = 8
 """So many rows are measured exactly; that no other is nearer is proven for every row judged."""
 SINGLE_ROUNDING = 2.0**-24
 DOUBLE_ROUNDING = 2.0**-53
-
-Singles = NDArray[np.float32]
 
 
 class Memory:

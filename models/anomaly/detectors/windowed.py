@@ -25,7 +25,7 @@ TYPICAL_QUANTILE = 0.99
 RATIO_MIN = 1e-9
 
 KEPT_AS = {"memory": np.dtype(np.float32)}
-"""The largest array of a bundle takes half the room; `choose_memory` has rounded it already."""
+"""The largest array takes half the room, in a bundle and at work; `choose_memory` has rounded it already."""
 
 State = dict[str, NDArray[Any]]
 """What one fit learned of standardised rows of features, by name."""
@@ -78,8 +78,7 @@ class WindowedDetector(ABC):
 
     def arrays(self) -> Arrays:
         """Return what was learned, and the constructor's keywords."""
-        state = {name: array.astype(KEPT_AS.get(name, array.dtype)) for name, array in self.state_.items()}
-        return {f"state.{name}": array for name, array in state.items()} | {
+        return {f"state.{name}": array for name, array in self.state_.items()} | {
             "centre": self.scales_.centre,
             "scale": self.scales_.scale,
             "spread_floor": self.scales_.spread_floor,
@@ -96,13 +95,11 @@ class WindowedDetector(ABC):
         detector = cls(windows=windows, seed=int(arrays["seed"]))
         detector.scales_ = Scales(arrays["centre"], arrays["scale"], arrays["spread_floor"])
         detector.units_ = arrays["units"]
-        detector._take_over(
-            {
-                name.removeprefix("state."): array.astype(np.float64) if array.dtype == np.float32 else array
-                for name, array in arrays.items()
-                if name.startswith("state.")
-            }
-        )
+        state = {
+            name.removeprefix("state."): array for name, array in arrays.items() if name.startswith("state.")
+        }
+        kept = {name: array.astype(KEPT_AS.get(name, array.dtype)) for name, array in state.items()}
+        detector._take_over(kept)
         return detector
 
     def _take_over(self, state: State) -> None:
