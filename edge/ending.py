@@ -1,7 +1,6 @@
 """Ends tasks and links, also those that a library, or a broker, keeps from hearing that they should end."""
 
 import asyncio
-import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ CANCEL_AGAIN_S = 4.0
 """Longer than an orderly end takes (closing a session, saying goodbye), which a second word would cut."""
 
 STOP_TIMEOUT_S = 3.0
-"""A broker that does not answer must not keep us from ending: the link's thread is left behind then."""
+"""A broker that reads nothing must not keep us from ending."""
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[None]], again_s: float = CANCEL_AGAIN_S) -> None:
@@ -34,14 +33,6 @@ async def end_tasks(tasks: Iterable[asyncio.Task[None]], again_s: float = CANCEL
 
 async def end_link(link: "Link", *, with_will: bool = False) -> None:
     """Say goodbye to the broker (`with_will`: and have it publish the will); return soon in any case."""
-    loop, ended = asyncio.get_running_loop(), asyncio.Event()
-
-    def end() -> None:
-        link.stop(with_will=with_will)
-        with suppress(RuntimeError):  # the loop did not wait for it
-            loop.call_soon_threadsafe(ended.set)
-
-    threading.Thread(target=end, daemon=True).start()
     with suppress(TimeoutError):
         async with asyncio.timeout(STOP_TIMEOUT_S):
-            await ended.wait()
+            await link.leave(with_will=with_will)

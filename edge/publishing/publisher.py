@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 import structlog
 
@@ -12,7 +11,6 @@ from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Put, StoredBatch
 from edge.outbox.thread import OutboxThread
 from edge.polling.progress import LINK, Progress
-from edge.publishing.inbox import Inbox
 from edge.publishing.limits import PACKET_TOO_LARGE_CODE
 from edge.publishing.news import LinkNews, Outage
 from edge.publishing.releasing import Releasing
@@ -38,7 +36,7 @@ log = structlog.get_logger()
 
 
 class LinkDied(ForewarnError):
-    """The link's thread ended by itself: make a new link."""
+    """The link ended by itself: make a new one."""
 
 
 class Publisher:
@@ -90,14 +88,9 @@ class Publisher:
         return self._news.delivery_trouble
 
     async def run(self) -> None:
-        """Publish for ever; raise `LinkDied` when the link's thread is gone."""
-        inbox = Inbox(self._loop, self._after_events)
-        self._link = self._make_link(
-            lambda message: inbox.post(partial(self._take_message, message)),
-            lambda state: inbox.post(partial(self._take_state, state)),
-            lambda mid, code: inbox.post(partial(self._take_delivery, mid, code)),
-        )
-        self._link.start()
+        """Publish for ever; raise `LinkDied` when the link has broken for good."""
+        self._link = self._make_link(self._take_message, self._take_state, self._take_delivery)
+        self._link.start_in_loop(self._after_events)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for loop in (self._tick, self._fetch, self._releasing.run, self._recut):
@@ -105,7 +98,6 @@ class Publisher:
         except ExceptionGroup as group:  # the supervisor names one fault: the first, which ended the others
             raise group.exceptions[0] from None
         finally:
-            inbox.close()
             await self._end_link()
 
     def take_put(self, put: Put) -> None:
@@ -232,7 +224,7 @@ class Publisher:
             at_rest = self._sending.is_idle and not self._sending.backlog_total
             await asyncio.sleep(TICK_AT_REST_S if at_rest else TICK_S)
             if self._link is not None and not self._link.is_alive():
-                raise LinkDied("the MQTT thread ended unexpectedly: a new link is made")
+                raise LinkDied("the MQTT link ended unexpectedly: a new one is made")
             now = self._loop.time()
             self._sending.expire(now)
             self._releasing.review(now)

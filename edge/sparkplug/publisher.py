@@ -3,12 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 
 from edge.ending import end_link
 from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Put
-from edge.publishing.inbox import Inbox
 from edge.publishing.publisher import LinkDied
 from edge.sparkplug.forwarding import FETCH_BATCHES_MAX, FETCH_BYTES_MAX
 from edge.sparkplug.hold import Keep, MemoryHold
@@ -178,15 +176,14 @@ class SparkplugPublisher:
     # -- loops ------------------------------------------------------------------------------------------
 
     async def _run_link(self) -> None:
-        inbox = Inbox(self._loop, self._moved.set)
         self._over.clear()
         # The callbacks run once the link has started, when `link` has long been bound.
         link: Link = self._make_link(
-            lambda message: inbox.post(partial(self._take_message, link, message)),
-            lambda state, bdseq: inbox.post(partial(self._take_state, link, state, bdseq)),
-            lambda mid, _code: inbox.post(partial(self._take_answer, mid)),
+            lambda message: self._take_message(link, message),
+            lambda state, bdseq: self._take_state(link, state, bdseq),
+            lambda mid, _code: self._take_answer(mid),
         )
-        link.start()
+        link.start_in_loop(self._moved.set)
         try:
             async with asyncio.TaskGroup() as tasks:
                 loops = [tasks.create_task(loop) for loop in (self._tick(link), self._fetch())]
@@ -196,7 +193,6 @@ class SparkplugPublisher:
         except ExceptionGroup as group:  # the supervisor names one fault: the first, which ended the others
             raise group.exceptions[0] from None
         finally:
-            inbox.close()
             self.node.say_goodbye()
             self.connected.clear()
             # MQTT 5 can leave and have the broker publish the will too, and Sparkplug asks for it.
@@ -207,7 +203,7 @@ class SparkplugPublisher:
             await asyncio.sleep(TICK_S)
             now = self._loop.time()
             if not link.is_alive():
-                raise LinkDied("the Sparkplug link's thread has ended")
+                raise LinkDied("the Sparkplug link has ended")
             self.node.tick(now)
             self._moved.set()  # a birth may have been due, and with it history
             if isinstance(self.keep, MemoryHold):

@@ -1,5 +1,7 @@
 """Closes a connection so that the other side reads our goodbye."""
 
+import asyncio
+import os
 import socket
 import time
 from contextlib import suppress
@@ -22,3 +24,18 @@ def await_close(connection: Any, seconds_max: float = LINGER_S_MAX) -> None:
             connection.settimeout(left_s)
             if not connection.recv(PIECE_BYTES):
                 return
+
+
+def keep_open(connection: Any) -> socket.socket:
+    """Return a second hold on a connection (below its TLS): it ends with that, not with the first."""
+    return socket.socket(fileno=os.dup(connection.fileno()))
+
+
+async def hear_out(connection: socket.socket, seconds_max: float = LINGER_S_MAX) -> None:
+    """Do what `await_close` does, in the loop; and close `connection`."""
+    with connection, suppress(OSError):  # TimeoutError is one
+        connection.setblocking(False)
+        connection.shutdown(socket.SHUT_WR)
+        async with asyncio.timeout(seconds_max):
+            while await asyncio.get_running_loop().sock_recv(connection, PIECE_BYTES):
+                pass

@@ -1,18 +1,15 @@
-"""One MQTT 5 connection that keeps itself up; the only file that knows paho."""
+"""One MQTT 5 connection that keeps itself up; with `packets` all that knows paho."""
 
-import logging
-import socket
 import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -20,6 +17,8 @@ from models.link.acks import AckOrder
 from models.link.goodbye import await_close
 from models.link.limits import RETAIN_REFUSED, BrokerLimits, read_limits
 from models.link.messages import LinkDown, LinkMessage, LinkState, PacketTooLarge, Will
+from models.link.packets import connect_properties, say_goodbye, set_will
+from models.link.quiet import limit_silence, make_quiet_logger
 from models.link.reasons import (
     explain_connect_error,
     explain_loss,
@@ -29,19 +28,19 @@ from models.link.reasons import (
 from models.link.settings import BrokerSettings
 from models.link.takeovers import SLOW_RETRY_S, Takeovers
 from models.link.tls import make_tls_context
+from models.link.turning import Pauses, Turner
 
 NO_MATCHING_SUBSCRIBERS = 16
 RECONNECT_DELAY_S_MAX = 4
-_GOODBYE_WITH_WILL = 4  # MQTT 5, 3.14.2.1
 
 
 class Link:
-    """An MQTT 5 client in a thread of its own that reconnects by itself and never raises into that thread.
+    """An MQTT 5 client that reconnects by itself and never raises into the thread or the loop that turns it.
 
-    The callbacks run in the link's thread and must return at once: `on_message(message)`;
-    `on_state(state)` at every connect, refusal and loss; `on_delivered(mid, reason_code)` at each PUBACK,
-    where a code of 128 or more, or `NO_MATCHING_SUBSCRIBERS`, means that nobody has it, and at each answer
-    that `ask_broker` asked for. `renew_will()`, before each CONNECT, returns the will of that connection.
+    The callbacks run in the link's thread (`start`) or its loop (`start_in_loop`) and must return at once:
+    `on_message(message)`; `on_state(state)` at every connect, refusal and loss; `on_delivered(mid, code)` at
+    each PUBACK, where a code of 128 or more, or `NO_MATCHING_SUBSCRIBERS`, means that nobody has it, and at
+    each answer that `ask_broker` asked for. `renew_will()`, before each CONNECT, returns its will.
     """
 
     def __init__(
@@ -74,30 +73,38 @@ class Link:
         self._acks = AckOrder()
         self._leaving = False
         self._client: paho.Client | None = None
+        self._pauses = Pauses()
+        self._turner: Turner | None = None
         self._limits = BrokerLimits()
         self.certificate_shown: bytes | None = None
         """What the broker showed at the last connect over TLS (DER)."""
 
     def start(self) -> None:
-        """Begin to connect, in the background and for ever."""
+        """Begin to connect, in a thread of the link's own and for ever."""
+        self._client = client = self._make_client()
+        client.loop_start()
+
+    def start_in_loop(self, after: Callable[[], None] | None = None) -> None:
+        """Begin to connect, in the running loop, where all calls belong then; `after` follows each swarm."""
+        self._client = client = self._make_client()
+        self._turner = Turner(client, self._pauses, self._fail, after or _ignore)
+
+    def _make_client(self) -> paho.Client:
         client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._client_id,
-            protocol=paho.MQTTv5,
-            manual_ack=True,
+            CallbackAPIVersion.VERSION2, self._client_id, protocol=paho.MQTTv5, manual_ack=True
         )
         # A callback that raises would kill paho's thread without a word; this logs the error and goes on.
         client.suppress_exceptions = True
-        client.enable_logger(_quiet_logger())
+        client.enable_logger(make_quiet_logger())
         client.max_inflight_messages_set(self._inflight_max)
-        client.reconnect_delay_set(1, RECONNECT_DELAY_S_MAX)
+        self._set_pauses(client, 1, RECONNECT_DELAY_S_MAX)
         if self._settings.username is not None:
             password = self._settings.password.read() if self._settings.password else None
             client.username_pw_set(self._settings.username, password)
         if self._settings.tls is not None:
             client.tls_set_context(make_tls_context(self._settings.tls))
         if self._will is not None:
-            _set_will(client, self._will)
+            set_will(client, self._will)
         client.on_connect = self._connected
         client.on_connect_fail = self._connect_failed
         client.on_disconnect = self._disconnected
@@ -106,15 +113,14 @@ class Link:
         client.on_socket_open = self._opened
         client.on_socket_close = self._closing
         client.on_subscribe = self._answered
-        self._client = client
         client.connect_async(
             self._settings.host,
             self._settings.port,
             keepalive=self._settings.keepalive_s,
             clean_start=self._session_expiry_s == 0,
-            properties=self._connect_properties(),
+            properties=connect_properties(self._receive_max, self._session_expiry_s),
         )
-        client.loop_start()
+        return client
 
     def stop(self, *, with_will: bool = False, end_session: bool = False) -> None:
         """Say goodbye (so that the will is not published, unless `with_will`) and end the thread.
@@ -123,11 +129,7 @@ class Link:
         """
         self._leaving = True
         if self._client is not None:
-            code = ReasonCode(PacketTypes.DISCONNECT, identifier=_GOODBYE_WITH_WILL) if with_will else None
-            properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
-            if end_session:
-                properties.SessionExpiryInterval = 0
-            self._client.disconnect(code, properties)
+            say_goodbye(self._client, with_will=with_will, end_session=end_session)
             self._client.loop_stop()
 
     def unsubscribe(self) -> None:
@@ -136,12 +138,19 @@ class Link:
         if self._client is not None and topics:
             self._client.unsubscribe(topics)
 
+    async def leave(self, *, with_will: bool = False) -> None:
+        """Say goodbye as `stop` does, in the loop; cancel it where the broker does not even read that."""
+        if self._client is not None and self._turner is not None:
+            await self._turner.leave(partial(say_goodbye, self._client, with_will=with_will))
+
     def is_connected(self) -> bool:
         """Return whether the broker has accepted the connection that stands now."""
         return self._client is not None and self._client.is_connected() and self._limits.acknowledges
 
     def is_alive(self) -> bool:
-        """Return whether the link's thread runs; a supervisor restarts a link whose thread died."""
+        """Return whether the link's thread or task runs; a supervisor restarts a link that died."""
+        if self._turner is not None:
+            return self._turner.is_alive
         thread = getattr(self._client, "_thread", None)
         return thread is not None and thread.is_alive()
 
@@ -162,6 +171,7 @@ class Link:
             raise PacketTooLarge(f"the broker takes packets of {self.packet_bytes_max} bytes at most")
         # A broker that retains nothing ends the connection over a message that asks for it.
         sent = self._client.publish(topic, payload, qos=qos, retain=retain and self._limits.retains)
+        self._see_it_written()
         # NO_CONN here means that the link broke this instant: paho has queued QoS 1 and will send it.
         if sent.rc != paho.MQTT_ERR_SUCCESS and (qos == 0 or sent.rc != paho.MQTT_ERR_NO_CONN):
             raise LinkDown(f"the link takes no more messages: {paho.error_string(sent.rc)}")
@@ -176,6 +186,7 @@ class Link:
         if self._client is None or not self._client.is_connected():
             raise LinkDown(f"no connection to the broker at {self._settings.address}")
         code, mid = self._subscribe(self._client, SubscribeOptions.RETAIN_DO_NOT_SEND)
+        self._see_it_written()
         if code != paho.MQTT_ERR_SUCCESS or mid is None:
             raise LinkDown(f"the link takes no more messages: {paho.error_string(code)}")
         return mid
@@ -185,25 +196,32 @@ class Link:
         if self._client is not None:
             for mid in self._acks.settle(message.mid):
                 self._client.ack(mid, message.qos)
+            self._see_it_written()
 
-    def _connect_properties(self) -> Properties:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
-        properties.ReceiveMaximum = self._receive_max
-        properties.SessionExpiryInterval = self._session_expiry_s
-        return properties
+    def _see_it_written(self) -> None:
+        if self._turner is not None:
+            self._turner.wrote()
+
+    def _tell(self, callback: Callable[..., None], *facts: object) -> None:
+        if self._turner is None:
+            callback(*facts)
+        else:
+            self._turner.post(partial(callback, *facts))
+
+    def _tell_down(self, reason: str) -> None:
+        self._tell(self._on_state, LinkState(False, reason))
+
+    def _set_pauses(self, client: paho.Client, first_s: int, longest_s: int) -> None:
+        client.reconnect_delay_set(first_s, longest_s)
+        self._pauses.set(first_s, longest_s)
 
     def _connected(
-        self,
-        client: paho.Client,
-        _userdata: Any,
-        _flags: paho.ConnectFlags,
-        code: ReasonCode,
-        properties: Properties | None,
+        self, client: paho.Client, _userdata: Any, _flags: Any, code: ReasonCode, properties: Any
     ) -> None:
         if code.value == RETAIN_REFUSED and self._will is not None:
-            _set_will(client, msgspec.structs.replace(self._will, retain=False))
+            set_will(client, msgspec.structs.replace(self._will, retain=False))
         if code.is_failure:
-            self._on_state(LinkState(False, explain_refusal(self._settings, code.value, str(code))))
+            self._tell_down(explain_refusal(self._settings, code.value, str(code)))
             return
         self._takeovers.connect(time.monotonic())
         self._acks.clear()
@@ -213,11 +231,11 @@ class Link:
             self._inflight_max, self._limits.inflight_max
         )
         if not self._limits.acknowledges:
-            self._on_state(LinkState(False, explain_no_acknowledgements(self._settings)))
+            self._tell_down(explain_no_acknowledgements(self._settings))
             return
         if self._subscriptions:
             self._subscribe(client, SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
-        self._on_state(LinkState(True, ""))
+        self._tell(self._on_state, LinkState(True, ""))
 
     def _subscribe(self, client: paho.Client, retained: int) -> tuple[MQTTErrorCode, int | None]:
         options = SubscribeOptions(qos=1, retainHandling=retained)
@@ -225,70 +243,52 @@ class Link:
 
     def _opened(self, client: paho.Client, _userdata: Any, sock: Any) -> None:
         """The way to the broker is open, and the CONNECT is written next."""
-        _limit_silence(client, sock)
+        limit_silence(sock, client.keepalive)
         if isinstance(sock, ssl.SSLSocket):
             self.certificate_shown = sock.getpeercert(binary_form=True)
         if self._renew_will is not None:
-            _set_will(client, self._renew_will())
+            set_will(client, self._renew_will())
 
     def _closing(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
         """The connection is about to be closed."""
-        if self._leaving:
+        if self._turner is not None:
+            self._turner.let_go(sock)
+        elif self._leaving:
             await_close(sock)
 
-    def _connect_failed(self, client: paho.Client, _userdata: Any) -> None:
+    def _connect_failed(self, _client: paho.Client, _userdata: Any) -> None:
         # paho calls this from inside its `except` block and does not pass the error on.
-        error = sys.exc_info()[1]
-        if self._takeovers.is_contested:
-            client.reconnect_delay_set(1, RECONNECT_DELAY_S_MAX)
+        self._fail(sys.exc_info()[1])
+
+    def _fail(self, error: BaseException | None) -> None:
+        if self._takeovers.is_contested and self._client is not None:
+            self._set_pauses(self._client, 1, RECONNECT_DELAY_S_MAX)
         self._takeovers.miss()
-        self._on_state(LinkState(False, explain_connect_error(self._settings, error)))
+        self._tell_down(explain_connect_error(self._settings, error))
 
     def _disconnected(
         self, client: paho.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Any
     ) -> None:
         self._takeovers.lose(time.monotonic(), code.value)
         contested = self._takeovers.is_contested
-        if contested:
-            client.reconnect_delay_set(SLOW_RETRY_S, SLOW_RETRY_S)
-        else:
-            client.reconnect_delay_set(1, RECONNECT_DELAY_S_MAX)
-        reason = explain_loss(self._settings, self._client_id, code.value, str(code), contested=contested)
-        self._on_state(LinkState(False, reason))
+        self._set_pauses(client, *((SLOW_RETRY_S, SLOW_RETRY_S) if contested else (1, RECONNECT_DELAY_S_MAX)))
+        self._tell_down(
+            explain_loss(self._settings, self._client_id, code.value, str(code), contested=contested)
+        )
 
     def _arrived(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
         self._acks.arrive(message.mid)
-        self._on_message(LinkMessage(message.topic, bytes(message.payload), message.mid, message.qos))
+        came = LinkMessage(message.topic, bytes(message.payload), message.mid, message.qos)
+        self._tell(self._on_message, came)
 
     def _published(
-        self, _client: paho.Client, _userdata: Any, mid: int, code: ReasonCode, _properties: Any
+        self, _client: paho.Client, _userdata: Any, mid: int, code: ReasonCode, _more: Any
     ) -> None:
-        self._on_delivered(mid, code.value)
+        self._tell(self._on_delivered, mid, code.value)
 
-    def _answered(
-        self, _client: paho.Client, _userdata: Any, mid: int, _codes: Any, _properties: Any
-    ) -> None:
-        self._on_delivered(mid, 0)
+    def _answered(self, _client: paho.Client, _userdata: Any, mid: int, _codes: Any, _more: Any) -> None:
+        self._tell(self._on_delivered, mid, 0)
 
 
 def _ignore(*_facts: object) -> None:
     """What a caller that does not care gets called."""
-
-
-def _set_will(client: paho.Client, will: Will) -> None:
-    client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
-
-
-def _limit_silence(client: paho.Client, sock: Any) -> None:
-    """Let the kernel give up on unanswered packets within two keepalives, not after a quarter of an hour."""
-    if hasattr(socket, "TCP_USER_TIMEOUT") and hasattr(sock, "setsockopt"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 2000 * client.keepalive)
-
-
-def _quiet_logger() -> logging.Logger:
-    """Return a logger that lets through errors in our callbacks; of the link itself `on_state` tells once."""
-    logger = logging.getLogger("forewarn.link")
-    logger.setLevel(logging.ERROR)
-    if not logger.filters:
-        logger.addFilter(lambda record: str(record.msg).startswith("Caught exception"))
-    return logger

@@ -275,7 +275,7 @@ async def test_the_status_is_renewed_at_every_connect(tmp_path: Path, mosquitto:
     cloud.stop()
 
 
-async def test_a_dead_link_thread_is_replaced(
+async def test_a_dead_link_is_replaced(
     tmp_path: Path, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that nobody serves any more is noticed and made anew; nothing is lost on the way."""
@@ -297,4 +297,4 @@ async def test_a_dead_link_thread_is_replaced(
             await until(lambda: set(range(1, before)) <= set(cloud.counts), "nothing is missing")
     cloud.stop()
     died = [line["error"] for line in said if line["event"] == "part_died"]
-    assert died == ["the MQTT thread ended unexpectedly: a new link is made"]
+    assert died == ["the MQTT link ended unexpectedly: a new one is made"]
