@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 ARGS ?=
 TEST_JOBS ?= 2
+PEER_GATEWAYS := tests/bench/peers
+PEER_GATEWAYS_INSTALLED := $(PEER_GATEWAYS)/.venv/installed
 SERVICES := mosquitto influxd victoria-metrics chromium strace gcc mbpoll npm systemd-analyze ip
 
-.PHONY: help demo test custody custody-long slow check services system-services bench bench-peers models soak lock clean
+.PHONY: help demo test custody custody-long custody-peers slow check services system-services bench bench-peers models soak lock clean
 .DEFAULT_GOAL := help
 
 help: ## list the commands
@@ -27,10 +29,13 @@ test: $(INSTALLED) ## every test but the slow ones, two files at a time: TEST_JO
 	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist loadfile -m "not slow and not bench" $(ARGS)
 
 custody: $(INSTALLED) ## prove that nothing is lost: each fault in turn; ARGS=--write-custody writes docs/CUSTODY.md
-	$(BIN)/python -m pytest -s -m "not slow" tests/custody $(ARGS)
+	$(BIN)/python -m pytest -s -m "not slow and not bench" tests/custody $(ARGS)
 
 custody-long: $(INSTALLED) ## faults drawn at random for ten minutes, on both stores: FOREWARN_SEED repeats a run
 	$(BIN)/python -m pytest -s -m "slow" tests/custody $(ARGS)
+
+custody-peers: $(INSTALLED) $(PEER_GATEWAYS_INSTALLED) ## the same faults for ThingsBoard's gateway and ours, a quarter of an hour
+	$(BIN)/python -m pytest -s -m "bench" tests/custody $(ARGS)
 
 slow: $(INSTALLED) ## the tests that take minutes each
 	$(BIN)/python -m pytest -m "slow" $(ARGS)
@@ -64,9 +69,6 @@ system-services:
 
 bench: $(INSTALLED) ## the benchmarks: ratios measured side by side
 	$(BIN)/python -m pytest -m bench -s -q tests/bench $(ARGS)
-
-PEER_GATEWAYS := tests/bench/peers
-PEER_GATEWAYS_INSTALLED := $(PEER_GATEWAYS)/.venv/installed
 
 bench-peers: $(INSTALLED) $(PEERS_INSTALLED) $(PEER_GATEWAYS_INSTALLED) ## beside ThingsBoard's gateway and Node-RED: ARGS=--write-peers writes docs/PEERS.md
 	$(BIN)/python -m pytest -m bench -s -q tests/bench/test_bench_peers.py $(ARGS)

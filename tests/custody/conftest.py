@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.custody import report
-from tests.custody.schedule import Outcome
+from tests.custody import figures, report
 
 PAGE = Path(__file__).parents[2] / "docs" / "CUSTODY.md"
-Book = list[tuple[str, Outcome]]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,9 +16,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def book(request: pytest.FixtureRequest) -> Iterator[Book]:
+def book(request: pytest.FixtureRequest) -> Iterator[figures.Figures]:
     """What each run came to; at the end docs/CUSTODY.md is written, when that was asked for."""
-    outcomes: Book = []
-    yield outcomes
-    if request.config.getoption("--write-custody", default=False) and outcomes:
-        report.write(PAGE, outcomes)
+    found = figures.Figures()
+    yield found
+    if request.config.getoption("--write-custody", default=False) and (found.runs or found.beside):
+        whole = figures.load().renew(found)
+        figures.save(whole)
+        report.write(PAGE, whole)

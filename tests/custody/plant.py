@@ -14,7 +14,7 @@ from models.settings import load_settings
 from models.telemetry import Gap, MachinePath
 from tests.custody.process import Process
 from tests.custody.reconcile import Row
-from tests.custody.site import GATEWAYS, PAGES, Custody, Machines, Site, ask_file
+from tests.custody.site import PAGES, Custody, Machines, Site, ask_file
 from tests.custody.truth import Issue, make_path, read_issues
 from tests.custody.ways import open_way
 from tests.integration.influx_front import InfluxServer
@@ -109,7 +109,7 @@ class Plant:
         kinds = (("modbus", self._wanted.modbus), ("opcua", self._wanted.opcua))
         return [
             make_path(gateway, kind, index)
-            for gateway in GATEWAYS
+            for gateway in self.site.gateways_ours
             for kind, count in kinds
             for index in range(count)
         ]

@@ -20,6 +20,7 @@ class Process:
         self.name = name
         self._log = folder / f"{name}.log"
         self._words = [*prefix, sys.executable, "-m", *words]
+        self._folder = ROOT
         self._environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"} | environment
         self._running: subprocess.Popen[bytes] | None = None
 
@@ -38,7 +39,12 @@ class Process:
         """Begin; what it says goes behind what it said before."""
         with self._log.open("ab") as log:
             self._running = subprocess.Popen(
-                self._words, cwd=ROOT, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                self._words,
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
 
     def kill(self) -> None:

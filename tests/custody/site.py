@@ -36,7 +36,13 @@ class Machines(msgspec.Struct, frozen=True):
 
 class Site:
     """Everything on the plant's side of `way`. Gateway 1 has its outbox on a disk image, gateway 2 a clock
-    that moves; `clocked` says which have such a clock."""
+    that moves.
+    """
+
+    gateways_ours: Sequence[int] = GATEWAYS
+    lines = len(GATEWAYS)
+    """How many gateways have machines."""
+    clocked: Sequence[int] = (2,)
 
     def __init__(
         self,
@@ -44,19 +50,18 @@ class Site:
         way: Way,
         machines: Machines,
         custody: Custody = "receipts",
-        clocked: Sequence[int] = (2,),
     ) -> None:
         self.folder = folder
         self.machines = machines
         self._way = way
         self._custody = custody
-        self._clocked = clocked
         self._opcua_port = find_free_port()
         self._exit = ExitStack()
         self.clock_offset = folder / "clock-offset"
         self.disk_image = folder / "disk-1.img"
         self.disk = folder / "disk-1"
-        self.outboxes = {1: self.disk / "outbox.sqlite", 2: folder / "outbox-2.sqlite"}
+        places = {1: self.disk / "outbox.sqlite", 2: folder / "outbox-2.sqlite"}
+        self.outboxes = {number: places[number] for number in self.gateways_ours}
         self.gateways: dict[int, Process] = {}
         self.on_disk: list[Process] = []
         """The gateways that lose their power together with the disk."""
@@ -66,7 +71,7 @@ class Site:
         self._make_disk()
         self.modbus_ports = self._start_oracle()
         self.clock = self._make_clock()
-        for number in GATEWAYS:
+        for number in self.gateways_ours:
             self._start_gateway(number)
 
     def stop(self) -> None:
@@ -85,7 +90,7 @@ class Site:
         file = self.folder / f"edge-{number}.yaml"
         file.write_text(self._describe_edge(number))
         words = ["tests.custody.gateway", str(file), str(self.folder / "accepted.pipe"), self._custody]
-        environment = self.clock if number in self._clocked else {}
+        environment = self.clock if number in self.clocked else {}
         gateway = Process(f"gateway-{number}", self.folder, words, self._way.prefix, **environment)
         self.add(number, gateway, is_on_disk=number == 1)
 
@@ -122,7 +127,7 @@ class Site:
 
     def _start_oracle(self) -> dict[int, int]:
         wanted = msgspec.to_builtins(self.machines)
-        wanted |= {"gateways": len(GATEWAYS), "opcua_port": self._opcua_port}
+        wanted |= {"gateways": self.lines, "opcua_port": self._opcua_port}
         words = ["tests.custody.oracle", str(self.folder), json.dumps(wanted)]
         oracle = Process("oracle", self.folder, words, self._way.prefix)
         oracle.start()
