@@ -1,5 +1,6 @@
 """The last rows of a machine on its grid, in event time: late values find their row, old ones are counted."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,8 @@ from models.anomaly.grid import GridRows
 from models.telemetry import Frame, quality
 
 NEVER_NS = -1
+KNOWN_MAX = 16
+"""Frames of a machine come with few different sets of tags."""
 
 
 class GridRing:
@@ -20,6 +23,7 @@ class GridRing:
 
     def __init__(self, tags: Sequence[str], grid_ns: int, rows_min: int) -> None:
         self._columns = {tag: column for column, tag in enumerate(tags)}
+        self._known: dict[tuple[str, ...], tuple[list[str], NDArray[np.int64]]] = {}
         self._grid_ns = grid_ns
         self._rows_min = rows_min
         self._rows = 2 * rows_min
@@ -53,10 +57,9 @@ class GridRing:
 
     def carry(self, frame: Frame) -> None:
         """Let the first row know readings of before it, one row a frame, as if held until there."""
-        tags = [tag for tag in frame.values if tag in self._columns]
+        tags, columns = self._find_columns(frame)
         if not tags:
             return
-        columns = np.array([self._columns[tag] for tag in tags])
         samples, codes = read_samples(frame, tags)
         newer = frame.timestamps[0] >= self._stamps[0, columns]
         self._values[0, columns[newer]] = samples[0, newer]
@@ -65,14 +68,15 @@ class GridRing:
 
     def put(self, frame: Frame) -> None:
         """Put the samples of `frame` into their rows; tags that the ring does not hold are passed over."""
+        if len(frame.timestamps) == 1 and self._put_newest(frame):
+            return
         stamps = np.array(frame.timestamps, dtype=np.int64)
         rows = stamps // self._grid_ns
         self._make_room(int(rows[0]), int(rows[-1]))
         assert self._first is not None  # room was made
-        tags = [tag for tag in frame.values if tag in self._columns]
+        tags, columns = self._find_columns(frame)
         if not tags:
             return
-        columns = np.array([self._columns[tag] for tag in tags])
         places = rows - self._first
         inside = places >= 0
         self.too_old_total += len(tags) * int(len(places) - inside.sum())
@@ -86,6 +90,34 @@ class GridRing:
         self._values[cells] = samples[picked_rows, picked_tags]
         self._bad[cells] = codes[picked_rows, picked_tags]
         self._stamps[cells] = stamps[picked_rows]
+
+    def _put_newest(self, frame: Frame) -> bool:
+        """Put one row of good numbers that are newer than all the row has; return whether it was one."""
+        stamp = frame.timestamps[0]
+        if self._first is None or frame.repeats or frame.quality:
+            return False
+        tags, columns = self._find_columns(frame)
+        place = stamp // self._grid_ns - self._first
+        if not tags or not 0 <= place < self._rows:
+            return False
+        samples = np.array([frame.values[tag][0] for tag in tags], dtype=np.float64)
+        stamps = self._stamps[place]
+        if not math.isfinite(samples.dot(samples)) or (stamps[columns] > stamp).any():
+            return False
+        self._values[place, columns] = samples
+        self._bad[place, columns] = 0
+        stamps[columns] = stamp
+        return True
+
+    def _find_columns(self, frame: Frame) -> tuple[list[str], NDArray[np.int64]]:
+        """Return the tags of a frame that the ring holds, and their columns."""
+        names = tuple(frame.values)
+        if names not in self._known:
+            if len(self._known) >= KNOWN_MAX:
+                self._known.clear()
+            tags = [tag for tag in names if tag in self._columns]
+            self._known[names] = tags, np.array([self._columns[tag] for tag in tags], dtype=np.int64)
+        return self._known[names]
 
     def read(self, last_row: int, rows: int) -> GridRows:
         """Return the `rows` rows up to `last_row`, fewer where the ring begins later."""
