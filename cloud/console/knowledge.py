@@ -18,7 +18,7 @@ from cloud.console.model_shapes import (
     TagKnowledge,
 )
 from cloud.console.sources import StateRow
-from cloud.console.words import say_number, say_rate, say_span
+from cloud.console.words import say_number, say_rate
 from cloud.machines import MachineCard
 from cloud.watch.drift_book import KeptDrift
 from cloud.watch.history_book import HistoryDigest
@@ -153,7 +153,7 @@ def average_leads(leads: Iterable[float]) -> Forewarning:
     known = list(leads)
     if not known:
         return Forewarning(mean_s=None, words="", faults=0)
-    return Forewarning(mean_s=fmean(known), words=say_span(fmean(known)), faults=len(known))
+    return Forewarning(mean_s=fmean(known), words=say_duration(fmean(known)), faults=len(known))
 
 
 def list_tags(known: Known, named: MachineCard) -> list[TagKnowledge]:

@@ -145,7 +145,7 @@ class PlantView:
         opened = self._alerts.list_alerts(open_only=True, machine=machine)
         refused = next((alert.summary for alert in opened if alert.kind == "model"), "")
         if not refused and state is not None and state.state == "judged":
-            refused = state.reason
+            refused = f"The newest model cannot take charge: {state.reason}" if state.reason else ""
         return self._models.read(self._cards.of(machine), state, refused)
 
     def start_afresh(self, machine: MachinePath, change: FreshStart) -> None:

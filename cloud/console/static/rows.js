@@ -26,7 +26,7 @@ export function fillRow(element, row) {
   const learns = row.learned !== null;
   const load = element.querySelector(".load");
   if (load) load.dataset.shows = learns ? "learned" : "load";
-  putText("load", learns ? `${row.learned_words} learned` : row.load === null ? "no score" : `${row.load.toFixed(2)} × limit`);
+  putText("load", learns ? row.learned_words : row.load === null ? "no score" : `${row.load.toFixed(2)} × limit`);
   put("spark", (target) => target.setAttribute("d", row.spark));
   put("bar", (target) => { target.style.width = `${learns ? row.learned * 100 : Math.min(100, (row.load ?? 0) * 50)}%`; });
   put("model-alert", (target) => {
