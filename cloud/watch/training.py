@@ -80,13 +80,13 @@ def read_rows(
     stored = reader.list_machines()
     known = next((entry for entry in stored if entry.machine == machine), None)
     if known is None:
-        raise NothingStored(f"no values of {machine} are stored; {_say_known(stored)}")
+        raise NothingStored(f"no values of {machine} are stored; {say_known(stored)}")
     first_ns, last_ns = max(start_ns, known.first_ns), min(end_ns, known.last_ns + 1)
     if first_ns >= last_ns:
-        raise NothingStored(_say_outside(known, start_ns, end_ns))
+        raise NothingStored(say_outside(known, start_ns, end_ns))
     table = reader.read("telemetry", machine, first_ns, last_ns)
     if not len(table.timestamps):
-        raise NothingStored(_say_outside(known, start_ns, end_ns))
+        raise NothingStored(say_outside(known, start_ns, end_ns))
     return mark_holes(table, gaps, step_ns(settings.grid_s))
 
 
@@ -116,7 +116,8 @@ def learn_rows(
     )
 
 
-def _say_outside(known: StoredMachine, start_ns: int, end_ns: int) -> str:
+def say_outside(known: StoredMachine, start_ns: int, end_ns: int) -> str:
+    """Say which span was asked for (0 and 2^63 - 1: open), and which is stored."""
     begin = f"from {say_instant(start_ns)}" if start_ns else "from the beginning"
     end = f"to {say_instant(end_ns)}" if end_ns < 2**63 - 1 else "to now"
     return (
@@ -125,7 +126,8 @@ def _say_outside(known: StoredMachine, start_ns: int, end_ns: int) -> str:
     )
 
 
-def _say_known(stored: Sequence[StoredMachine]) -> str:
+def say_known(stored: Sequence[StoredMachine]) -> str:
+    """Say which machines there are, the first few by name."""
     if not stored:
         return "the store is empty: is `forewarn cloud run` storing, and does store: name the same place?"
     names = [str(entry.machine) for entry in stored[:MACHINES_NAMED_MAX]]

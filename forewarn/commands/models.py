@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from forewarn.commands import models_keys, models_versions
+from forewarn.commands import models_keys, models_report, models_versions
 from forewarn.commands.models_benchmark import UnknownName, benchmark
 from forewarn.commands.train import describe_card, limit_threads
 
@@ -17,6 +17,7 @@ app.command("list")(models_versions.list_models)
 app.command()(models_versions.promote)
 app.command()(models_versions.rollback)
 app.command()(models_versions.reset)
+app.command()(models_report.report)
 app.command()(models_keys.sign)
 app.add_typer(models_keys.app, name="keys")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.anomaly.bundle import Bundle
 from models.anomaly.grid import NS_PER_S, put_on_grid, step_ns
-from models.anomaly.judging import judge_rows
+from models.anomaly.judging import Verdict, judge_rows
 from models.errors import ForewarnError
 from models.recordings import read_parts
 
@@ -56,13 +56,18 @@ def find_step_s(table: TagTable) -> float:
     return float(np.median(np.diff(table.timestamps))) / NS_PER_S
 
 
-def score_table(bundle: Bundle, table: TagTable, *, every: bool) -> Iterator[list[str]]:
-    """Yield rows of what the bundle says of the table; only where the state changes unless `every`."""
+def judge_table(bundle: Bundle, table: TagTable) -> Verdict:
+    """Return the verdict on every row of the table's grid; raise `TableRejected`."""
     missing = [tag for tag in bundle.card.columns if tag not in table.values]
     if missing:
         raise TableRejected(f"the file has no column {missing[0]!r}, which the bundle knows")
     grid = put_on_grid(table.timestamps, table.values, {}, bundle.card.columns, step_ns(bundle.card.grid_s))
-    verdict = judge_rows(bundle, grid, len(grid.values))
+    return judge_rows(bundle, grid, len(grid.values))
+
+
+def score_table(bundle: Bundle, table: TagTable, *, every: bool) -> Iterator[list[str]]:
+    """Yield rows of what the bundle says of the table; only where the state changes unless `every`."""
+    verdict = judge_table(bundle, table)
     yield ["time", "score", "limit", "strange", "tags"]
     before: bool | None = None
     for row, timestamp in enumerate(verdict.timestamps.tolist()):
