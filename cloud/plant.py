@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from cloud.alerts.advice import load_adviser
 from cloud.alerts.book import AlertBook
+from cloud.alerts.failures import FailureBook
+from cloud.alerts.foresight import Foresight
+from cloud.alerts.foreteller import Foreteller
 from cloud.gateways import Gateways
 from cloud.ingest.ingester import Ingester
 from cloud.ingest.intake import Intake
@@ -17,7 +20,7 @@ from cloud.metrics import CloudMetrics
 from cloud.notifiers.outbox import NotificationOutbox
 from cloud.notifiers.shelf import list_addresses, list_digest_readers
 from cloud.settings import CloudSettings
-from cloud.stores import Block
+from cloud.stores import Block, StoreReader
 from cloud.watch.machine_states import MachineStates
 from models.telemetry import Topics
 
@@ -101,13 +104,26 @@ class Plant:
             store_drift=self._writer.write,
         ).run(stop)
 
+    def foretell(self, stop: threading.Event) -> None:
+        """Keep what lies ahead of open alerts up to date."""
+        reader = self._settings.store.build_reader()
+        try:
+            every_s = self._settings.alerts.forecast.every_s
+            Foreteller(self._book, self._make_foresight(reader), every_s).run(stop)
+        finally:
+            reader.close()
+
+    def _make_foresight(self, reader: StoreReader) -> Foresight:
+        ratio = self._settings.alerts.forecast.failure_ratio
+        return Foresight(reader, self._cards, FailureBook(self._engine), ratio)
+
     async def notify(self, stop: asyncio.Event) -> None:
         """Run a new post office."""
         from cloud.notifiers.digests import DigestDesk
         from cloud.notifiers.post import LetterDesk, Post
 
         named, public_url = self._settings.notifiers, find_public_url(self._settings)
-        desk = LetterDesk(self._cards, self._reader, public_url)
+        desk = LetterDesk(self._cards, self._reader, public_url, self._make_foresight(self._reader))
         digests = DigestDesk(self._engine, list_digest_readers(named), self._cards, public_url)
         notifiers = {one.name: one.build() for one in named}
         await Post(NotificationOutbox(self._engine), self._book, notifiers, desk, digests=digests).run(stop)

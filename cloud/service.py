@@ -15,6 +15,7 @@ from cloud.metrics import CloudMetrics
 from cloud.plant import Plant
 from cloud.settings import CloudSettings
 from models.backoff import Backoff
+from models.garbage import spare_values
 
 log = structlog.get_logger()
 
@@ -44,6 +45,7 @@ async def _serve(settings: CloudSettings, ready: Ready | None) -> None:
     try:
         if "watch" in settings.roles:
             supervisor.add("watch", in_thread("watch", plant.watch))
+            supervisor.add("foretell", in_thread("foretell", plant.foretell))
             if settings.watch.learning.automatic == "first":
                 supervisor.add("learn", in_thread("learn", plant.learn))
         if "ingest" in settings.roles:
@@ -56,6 +58,7 @@ async def _serve(settings: CloudSettings, ready: Ready | None) -> None:
             server.bind()
             supervisor.add("console", server.run)
             supervisor.add_once(_announce(server.host, server.port, ready))
+        spare_values()
         await supervisor.run()
     finally:
         plant.close()

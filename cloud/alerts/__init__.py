@@ -24,13 +24,42 @@ class UnknownAlert(ForewarnError):
     """There is no alert of that id: say so to whoever asked."""
 
 
+ForecastBasis = Literal["fixed_limit", "score", "failures"]
+"""`fixed_limit`: of the blamed tag's value to its fixed limit; `score`: of the score to where machines fail;
+`failures`: by how long machines that failed had left when they looked like this."""
+
+SeverityGrade = Literal["slight", "distinct", "severe", "critical"]
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What lies ahead of an open alert, as far as it can be told at `at_ns`. All times are event time.
+
+    Between `earliest_ns` and `latest_ns` is an 80 % band; both are None where there is no reliable forecast,
+    and `words` say why.
+    """
+
+    at_ns: int
+    basis: ForecastBasis
+    words: str
+    earliest_ns: int | None = None
+    latest_ns: int | None = None
+
+
+class Severity(msgspec.Struct, frozen=True):
+    """How bad it is: from how far the score is above its limit, for how long, and how fast it rises."""
+
+    grade: SeverityGrade
+    words: str
+
+
 class Alert(msgspec.Struct, frozen=True):
     """What is wrong with one machine, since when, how sure, and what to look at.
 
     Times ending in `_ns` are event time for raised, escalated and cleared, the clock's for acknowledged.
     `score`, `limit` and `contributions` are as they were when it was raised (or escalated; a tag alert has
     no contributions); `score_peak` is the highest since. `tags` are the blamed ones, strongest first.
-    `faulty_tags` are the tags not to be believed, each with its reason. `cause` may be empty.
+    `faulty_tags` are the tags not to be believed, each with its reason. `cause` may be empty. `forecast` and
+    `severity` are the newest of a machine's alert, None before anybody looked.
     """
 
     id: str
@@ -51,6 +80,8 @@ class Alert(msgspec.Struct, frozen=True):
     acknowledged_ns: int | None = None
     acknowledged_by: str | None = None
     cleared_ns: int | None = None
+    forecast: Forecast | None = None
+    severity: Severity | None = None
 
     @property
     def is_open(self) -> bool:

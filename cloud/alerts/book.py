@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
-from cloud.alerts import Alert, AlertChange, AlertEvent, UnknownAlert
+from cloud.alerts import Alert, AlertChange, AlertEvent, Forecast, Severity, UnknownAlert
 from cloud.alerts.advice import Adviser
 from cloud.alerts.model_alerts import note_models
 from cloud.alerts.settings import AlertSettings
@@ -126,6 +126,16 @@ class AlertBook:
             if changed.rowcount:
                 _write_event(connection, alert_id, "acknowledged", now_ns, by=by)
             return _get(connection, alert_id)
+
+    def foretell(self, alert_id: str, forecast: Forecast, severity: Severity) -> None:
+        """Write down what lies ahead of an alert and how bad it is; one that was cleared meanwhile stays."""
+        with begin_write(self._engine) as connection:
+            alert = _get(connection, alert_id)
+            if alert.is_open:
+                told = msgspec.structs.replace(alert, forecast=forecast, severity=severity)
+                connection.execute(
+                    update(alert_table).where(alert_table.c.id == alert_id).values(**write_alert(told))
+                )
 
     def _take_in(
         self, connection: Connection, observations: Sequence[Observation]

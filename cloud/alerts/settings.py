@@ -7,6 +7,17 @@ from pydantic import Field, model_validator
 from models.settings import ConfigPath, Settings
 
 
+class ForecastSettings(Settings):
+    """How forecasts of open alerts are made: every `every_s`, to a score of `failure_ratio` limits.
+
+    A blamed tag that goes up to a fixed limit of its own is asked first, and with five recorded failures of
+    machines of the same type these.
+    """
+
+    every_s: float = Field(default=10.0, ge=1.0, le=86_400.0)
+    failure_ratio: float = Field(default=10.0, gt=1.0, le=1e6)
+
+
 class AlertSettings(Settings):
     """The patience of alerts (ISA-18.2: on-delay, off-delay, deadband).
 
@@ -23,6 +34,7 @@ class AlertSettings(Settings):
     off_ratio: float = Field(default=0.65, gt=0.0, le=1.0)
     tell: list[Literal["raised", "escalated", "cleared"]] = ["raised", "escalated"]
     advice: ConfigPath | None = None
+    forecast: ForecastSettings = ForecastSettings()
 
     @model_validator(mode="after")
     def _possible(self) -> "AlertSettings":

@@ -27,7 +27,7 @@ from models.telemetry import MachinePath
 
 MACHINE_CHARS_MAX = 259
 BY_CHARS_MAX = 256
-_EVIDENCE = ("contributions", "faulty_tags", "tags", "summary", "cause", "advice")
+_EVIDENCE = ("contributions", "faulty_tags", "tags", "summary", "cause", "advice", "forecast", "severity")
 
 alert_table = Table(
     "alert",

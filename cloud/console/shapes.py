@@ -4,6 +4,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict
 
+from cloud.console.outlook_shapes import AlertForecast, AlertSeverity
+
 Column = list[float | None]
 
 
@@ -225,7 +227,10 @@ class AlertRow(Shape):
 
 
 class AlertSheet(AlertRow):
-    """Everything about one alert."""
+    """Everything about one alert. `forecast` and `severity` are those of a machine's alert."""
+
+    forecast: AlertForecast | None = None
+    severity: AlertSeverity | None = None
 
     score: float | None
     limit: float | None

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
-from cloud.alerts import Alert, AlertEvent
+from cloud.alerts import Alert, AlertEvent, Forecast
 from cloud.alerts.verdicts import Verdict
 from cloud.alerts.words import say_pair
 from cloud.console import shapes
+from cloud.console.outlook_shapes import AlertForecast, AlertSeverity
 from cloud.console.words import say_deviation
 from cloud.machines import MachineCard
 from cloud.notifiers.outbox import Notification
@@ -60,6 +61,10 @@ def make_sheet(
         score=None if alert.kind == "model" else alert.score,
         limit=None if alert.kind == "model" else alert.limit,
         cause=alert.cause,
+        forecast=_make_forecast(alert.forecast) if alert.forecast else None,
+        severity=AlertSeverity(grade=alert.severity.grade, words=alert.severity.words)
+        if alert.severity
+        else None,
         tags=[*_list_deviations(alert, card), *_list_faults(alert, card)],
         advice=list(alert.advice),
         history=[
@@ -72,6 +77,17 @@ def make_sheet(
             for event in events
         ],
         notices=[_make_notice(one) for one in notices],
+    )
+
+
+def _make_forecast(told: Forecast) -> AlertForecast:
+    earliest_ns, latest_ns = told.earliest_ns, told.latest_ns
+    return AlertForecast(
+        at_ms=told.at_ns // NS_PER_MS,
+        basis=told.basis,
+        words=told.words,
+        earliest_ms=None if earliest_ns is None else earliest_ns // NS_PER_MS,
+        latest_ms=None if latest_ns is None else latest_ns // NS_PER_MS,
     )
 
 

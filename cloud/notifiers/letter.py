@@ -57,6 +57,8 @@ class Facts(msgspec.Struct, frozen=True):
     since: str
     lasted: str
     sureness: str
+    severity: str
+    outlook: str
     readings: list[Reading]
     faulty: list[tuple[str, str]]
     advice: list[str]
@@ -116,6 +118,8 @@ def gather_facts(alert: Alert, occasion: Occasion, card: MachineCard, *, link: s
         since=say_time(alert.raised_ns),
         lasted=say_duration((alert.cleared_ns - alert.raised_ns) / 1e9) if alert.cleared_ns else "",
         sureness=_sureness(alert) if alert.kind == "machine" else "",
+        severity=clean(alert.severity.words) if alert.severity and occasion != "cleared" else "",
+        outlook=clean(alert.forecast.words) if alert.forecast and occasion != "cleared" else "",
         readings=_list_readings(alert, card),
         faulty=[(clean(card.tag(tag).title), clean(reason)) for tag, reason in alert.faulty_tags.items()],
         advice=[clean(sentence, chars_max=500) for sentence in alert.advice],

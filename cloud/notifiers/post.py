@@ -5,17 +5,19 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 import structlog
 
 from cloud.alerts import Alert, UnknownAlert
 from cloud.alerts.book import AlertBook
+from cloud.alerts.foresight import Foresight
 from cloud.machines import CardBox
 from cloud.notifiers import Letter, Notice, Notifier, NotifierRefused, NotifierUnavailable, Occasion
 from cloud.notifiers.digests import DigestDesk
 from cloud.notifiers.letter import write_letter
 from cloud.notifiers.outbox import Notification, NotificationOutbox
 from cloud.notifiers.picture import PictureMissing, draw_alert
-from cloud.stores import StoreReader
+from cloud.stores import StoreReader, StoreUnavailable
 from cloud.transactions import RecordsUnavailable
 from models.backoff import choose_delay_s
 
@@ -30,12 +32,25 @@ GIVE_UP_S = 7 * 86_400
 
 
 class LetterDesk:
-    """Writes the letter of an alert, with its picture; `public_url` is where people reach the console."""
+    """Writes the letter of an alert, with its picture; `public_url` is where people reach the console.
 
-    def __init__(self, cards: CardBox, reader: StoreReader, public_url: str) -> None:
+    With `foresight` it says what lies ahead as it is known when the letter is written.
+    """
+
+    def __init__(
+        self,
+        cards: CardBox,
+        reader: StoreReader,
+        public_url: str,
+        foresight: Foresight | None = None,
+        *,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._cards = cards
         self._reader = reader
         self._public_url = public_url.rstrip("/")
+        self._foresight = foresight
+        self._clock_ns = clock_ns
 
     def write(self, alert: Alert, occasion: Occasion) -> Letter:
         """Return the letter. Blocks (store, drawing); a missing picture is said, never waited for."""
@@ -45,8 +60,18 @@ class LetterDesk:
             picture = draw_alert(alert, card, self._reader)
         except PictureMissing as error:
             missing = str(error)
+        alert = self._look_ahead(alert)
         link = f"{self._public_url}/alerts/{alert.id}"
         return write_letter(alert, occasion, card, link=link, picture=picture, missing=missing)
+
+    def _look_ahead(self, alert: Alert) -> Alert:
+        if self._foresight is None or alert.kind != "machine" or not alert.is_open:
+            return alert
+        try:
+            found = self._foresight.look(alert, self._clock_ns())
+        except (StoreUnavailable, RecordsUnavailable):
+            return alert  # what was written down of it last stands
+        return msgspec.structs.replace(alert, forecast=found[0], severity=found[1]) if found else alert
 
 
 class Post:

@@ -103,7 +103,7 @@ def test_mann_kendall_knows_a_rise_from_neighbours_that_resemble_each_other() ->
     found = [find_trend(np.cumsum(rng.standard_normal(40))) for _ in range(300)]
     assert np.mean([trend.chance < 0.01 for trend in found]) < 0.25
     # 2.33 standard deviations of tau among 40 independent values are 0.26.
-    assert np.mean([trend.tau > 0.26 for trend in found]) > 0.35
+    assert np.mean([trend.tau > 0.26 for trend in found]) > 0.3
     even = [find_trend(rng.standard_normal(40)).chance for _ in range(500)]
     assert np.mean(np.array(even) < 0.01) < 0.03
 
