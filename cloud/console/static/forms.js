@@ -2,6 +2,8 @@
 import { ZONE } from "./times.js";
 
 export function prepareForms() {
+  const meant = location.hash && document.querySelector(`details[id="${CSS.escape(location.hash.slice(1))}"]`);
+  if (meant) meant.open = true;
   for (const place of document.querySelectorAll("[data-zone]")) place.textContent = ZONE;
   for (const input of document.querySelectorAll("input[data-instant]")) {
     const hidden = document.createElement("input");
