@@ -108,8 +108,10 @@ def find_impossible(values: Matrix, ranges: TagRanges) -> Mask:
 def find_spikes(values: Matrix, ranges: TagRanges) -> Mask:
     """Return where (rows, tags) a value is in doubt: its tag jumped there, alone, and is not back yet.
 
-    A jump is wider than `SPIKE_FACTOR` times every change while learning. After `SPIKE_ROWS_MAX` rows it is
-    believed: then it was a step. Row t depends on rows <= t.
+    A jump is wider than `SPIKE_FACTOR` times every change while learning, from where the tag usually is: one
+    that is elsewhere already is on a way of its own, which may be the machine's (a flow that swings about
+    as its pump runs dry). After `SPIKE_ROWS_MAX` rows it is believed: then it was a step. Row t depends on
+    rows <= t.
     """
     doubt = np.zeros(values.shape, dtype=bool)
     if values.shape[1] < SPIKE_TAGS_MIN or len(values) < 2:
@@ -119,10 +121,11 @@ def find_spikes(values: Matrix, ranges: TagRanges) -> Mask:
     jumped = change > width
     if not jumped.any():
         return doubt
+    usual = (values >= ranges.usual_low - ranges.step) & (values <= ranges.usual_high + ranges.step)
     moved: Mask = np.asarray(change > CONFIRM_FACTOR * ranges.step)
     for row, tag in np.argwhere(jumped).tolist():
         company: Mask = np.asarray(moved[max(0, row - 1) : row + 1].any(axis=0))
-        if doubt[row, tag] or company.sum() > company[tag]:
+        if doubt[row, tag] or company.sum() > company[tag] or not usual[row, tag]:
             continue
         for later in range(row + 1, min(row + 1 + SPIKE_ROWS_MAX, len(values))):
             if not abs(float(values[later, tag] - values[row, tag])) > width[tag]:
