@@ -9,6 +9,7 @@ import pytest
 from models.anomaly.benchmarks.cmapss import warn_engines
 from models.anomaly.benchmarks.engines import find_flights
 from models.anomaly.benchmarks.ims import read_test
+from models.anomaly.benchmarks.lives import forecast_lives
 from models.errors import ForewarnError
 from tests.unit.benchmark_rig import Rows, judge, make_engines, write_engines, write_hvac, write_ims
 
@@ -56,12 +57,12 @@ def test_engines_cut_short_count_by_what_they_had_left(tmp_path: Path) -> None:
     assert found["rul_rmse"] is None
 
 
-def test_a_few_engines_are_enough_to_be_warned_of(tmp_path: Path) -> None:
-    """Remaining life needs five failures; with fewer there is no figure, and the rest is judged."""
-    write_engines(tmp_path, "train_FD001.txt", 6, 1)
-    found = judge("cmapss", tmp_path)
-    assert found["engines"] > 0
-    assert found["rul_rmse"] is None
+def test_too_few_engines_are_told(tmp_path: Path) -> None:
+    """Remaining life needs five failures beside those judged: there is no figure. Warnings say what lacks."""
+    file = write_engines(tmp_path, "train_FD001.txt", 6, 1)
+    assert forecast_lives([file], lambda: None)["rul_rmse"] is None
+    with pytest.raises(ForewarnError, match=r"train_FD001\.txt: only \d+ rows have values of all tags"):
+        judge("cmapss", tmp_path)
 
 
 @pytest.mark.parametrize(
