@@ -2,23 +2,11 @@
 
 import gc
 
-YOUNG_MAX = 50_000
-MIDDLE_MAX = 20
-OLD_MAX = 100
-"""After so many new containers the young are searched; after so many searches of one age, those older."""
+from models.garbage import YOUNG_MAX, spare_values
+
+__all__ = ["SWEEP_S", "YOUNG_MAX", "GarbageSweep", "spare_values"]
 
 SWEEP_S = 60.0
-
-
-def spare_values() -> None:
-    """Have Python search for cyclic garbage rarely; for a whole program, once it has imported its parts.
-
-    Until the next flush each value waits in a list of its own. By default Python searches all of them again
-    whenever 700 more have come, though none can be part of a cycle: a third of what a gateway computes at
-    400,000 values/s. Everything but cycles is freed at once as ever.
-    """
-    gc.freeze()
-    gc.set_threshold(YOUNG_MAX, MIDDLE_MAX, OLD_MAX)
 
 
 class GarbageSweep:

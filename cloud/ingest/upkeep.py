@@ -16,13 +16,21 @@ from cloud.transactions import RecordsUnavailable
 
 log = structlog.get_logger()
 
-PIECE_PAUSE_S = 0.005
-"""Between two pieces of upkeep: the ingester writes in between."""
+PIECE_PAUSE_S = 0.02
+PIECE_PAUSE_S_MAX = 0.5
+REST_SHARE = 4
+"""After each piece of upkeep a rest of so many times its length: the ingester writes in between. Machines
+that speak at one pace have work for upkeep at once; nobody is to wait for all of it."""
 IDLE_PAUSE_S = 1.0
 TROUBLE_PAUSE_S = 10.0
 READ_BACK_INTERVAL_S = 600.0
 LATE_DAYS = 2
 """As far back as the store's own roll-ups look for what came late."""
+
+
+def choose_rest_s(worked_s: float) -> float:
+    """Return how long to rest after a piece that took `worked_s`."""
+    return min(PIECE_PAUSE_S_MAX, max(PIECE_PAUSE_S, REST_SHARE * worked_s))
 
 
 class Upkeep:
@@ -42,6 +50,7 @@ class Upkeep:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop`."""
         while not stop.is_set():
+            began_s = time.monotonic()
             try:
                 more = isinstance(self._writer, NeedsUpkeep) and self._writer.tidy(time.time_ns())
                 if time.monotonic() >= self._read_back_due_s:
@@ -54,7 +63,7 @@ class Upkeep:
                     log.warning("upkeep_waits", reason=str(error))
                 stop.wait(TROUBLE_PAUSE_S)
                 continue
-            stop.wait(PIECE_PAUSE_S if more else IDLE_PAUSE_S)
+            stop.wait(choose_rest_s(time.monotonic() - began_s) if more else IDLE_PAUSE_S)
 
     def _read_back(self, stop: threading.Event) -> None:
         reader = self._store.build_reader()
