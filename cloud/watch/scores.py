@@ -7,7 +7,8 @@ import structlog
 
 from cloud.stores import Block, StoreUnavailable, StoreWriter
 
-UNWRITTEN_BLOCKS_MAX = 3_000
+UNWRITTEN_BLOCKS_MAX = 30_000
+"""Three a machine and turn: those of 1,000 machines for ten seconds, some 40 MB."""
 STORE_AWAY = (
     "the store does not answer: the event store_lost or store_needs_mending says why, and so does /healthz"
 )

@@ -1,116 +1,166 @@
-"""Scoring: rows per second of our numpy path against scikit-learn called row by row."""
+"""Scoring: a row when it comes, a thousand machines a tick, and what that takes of memory."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.covariance import EllipticEnvelope
+from sklearn.covariance import LedoitWolf
 from sklearn.ensemble import IsolationForest
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from cloud.watch.progress import Progress
-from cloud.watch.watched import WatchedMachine
-from models.anomaly.detectors.conditional import ConditionalDetector
-from models.anomaly.features import Matrix, plan_windows
-from models.anomaly.training import train_bundle
-from models.telemetry import Frame, MachinePath
+from cloud.watch.rounds import judge_due
+from models.anomaly.bundle import Bundle, save_bundle
+from models.anomaly.detectors.fuse import FuseDetector
+from models.anomaly.detectors.panel import Panel
+from models.anomaly.detectors.windowed import WindowedDetector
+from models.anomaly.features import Matrix
+from models.anomaly.together import Seating
+from tests.bench.watched_machines import ROWS, TAGS, copy_bundle, make_frames, make_rows, train, watch
 
 pytestmark = pytest.mark.bench
 
-TAGS = 10
-ROWS = 3_600
-MACHINES = 200
-STEP_NS = 1_000_000_000
-START_NS = 1_795_337_912_000_000_000
+MACHINES = 1_000
+TICKS = 8
+ROUNDS = 5
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Both ways on one thread, as the training command sets it."""
+    """All ways on one thread, as the service and training set it."""
     with threadpool_limits(1):
         yield
 
 
-def make_rows(rows: int, seed: int = 0) -> Matrix:
-    """Return a machine's rows: tags that follow a load, with noise."""
-    rng = np.random.default_rng(seed)
-    load = np.convolve(rng.normal(size=rows + 60), np.ones(60) / 8.0, mode="valid")[:rows]
-    return 20.0 + np.outer(load, np.arange(1, TAGS + 1)) + 0.3 * rng.normal(size=(rows, TAGS))
+@cache
+def learn() -> Bundle:
+    """Return what an hour of a machine of 10 tags taught."""
+    return train()
 
 
-def measure_s(work: Callable[[], object], repeats: int) -> float:
-    """Return the best seconds of one call over three rounds of `repeats`."""
+def measure_us(work: Callable[[], object], repeats: int = 1) -> float:
+    """Return the least CPU microseconds of one call over some rounds of `repeats`."""
     rounds = []
-    for _ in range(3):
-        began_s = time.perf_counter()
+    for _ in range(ROUNDS):
+        began_s = time.process_time()
         for _ in range(repeats):
             work()
-        rounds.append((time.perf_counter() - began_s) / repeats)
-    return min(rounds)
+        rounds.append((time.process_time() - began_s) / repeats)
+    return min(rounds) * 1e6
+
+
+def make_bare_calls(detector: FuseDetector, window: Matrix) -> Callable[[], object]:
+    """Return the products and the search of one row alone, without all that makes them mean something."""
+    rng, state = np.random.default_rng(0), detector.state_
+    weights, whiten = rng.normal(size=(6, len(window))), rng.normal(size=(4 * TAGS, 4 * TAGS))
+    residual, row = rng.normal(size=(6 * TAGS, 6 * TAGS)), rng.normal(size=6 * TAGS)
+    powers, single = np.stack([window, window * window]), row.astype(np.float32)
+    memory: Matrix = state["memory"]
+
+    def call() -> None:
+        np.matmul(weights, powers)
+        whiten.dot(row[: 4 * TAGS])
+        residual.dot(row)
+        memory.dot(single).argpartition(7)
+
+    return call
 
 
 def test_one_machine_row_by_row() -> None:
-    """One row of 10 tags x 6 features, as it falls due: ours, and scikit-learn's estimators on one row."""
-    values = make_rows(ROWS)
-    detector = ConditionalDetector().fit(values)
-    recent = values[-detector.reach_rows :]
-    ours_s = measure_s(lambda: detector.judge(recent, last=1), 300)
-    batch_s = measure_s(lambda: detector.judge(values), 3) / ROWS
-    features = np.tile(values, (1, plan_windows().per_tag))
-    envelope = make_pipeline(StandardScaler(), EllipticEnvelope(support_fraction=1.0)).fit(values)
-    forest = make_pipeline(StandardScaler(), IsolationForest(random_state=0)).fit(features)
-    envelope_s = measure_s(lambda: envelope.score_samples(values[-1:]), 100)
-    forest_s = measure_s(lambda: forest.score_samples(features[-1:]), 20)
+    """`fuse` on 10 tags x 4 windows, a row at a time, with and without causes; the floor is 40,000 rows/s."""
+    detector = learn().detector
+    assert isinstance(detector, FuseDetector)
+    fresh, reach = make_rows(ROWS, seed=1), detector.reach_rows
+    windows = [fresh[row - reach : row] for row in range(reach, ROWS)]
+    ours = measure_us(lambda: [detector.score_row(window) for window in windows]) / len(windows)
+    causes = measure_us(lambda: [detector.judge(window, 1) for window in windows]) / len(windows)
+    thorough = measure_us(lambda: WindowedDetector.judge(detector, windows[0], 1), 200)
+    bare = measure_us(make_bare_calls(detector, windows[0]), 2_000)
+    features = np.tile(fresh, (1, 6))
+    covariance, memory = LedoitWolf().fit(features), NearestNeighbors(n_neighbors=5).fit(features[:1_000])
+    obvious = measure_us(
+        lambda: (covariance.mahalanobis(features[-1:]), memory.kneighbors(features[-1:])), 50
+    )
+    forest = IsolationForest(random_state=0).fit(features)
+    trees = measure_us(lambda: forest.score_samples(features[-1:]), 10)
     print(
-        f"\none row of {TAGS} tags: ours {ours_s * 1e6:.0f} us with windows and causes "
-        f"({1 / ours_s:,.0f} rows/s; in one call {1 / batch_s:,.0f} rows/s), "
-        f"EllipticEnvelope without windows {envelope_s * 1e6:.0f} us (ratio {envelope_s / ours_s:.1f}), "
-        f"IsolationForest {forest_s * 1e6:.0f} us (ratio {forest_s / ours_s:.1f})"
+        f"\none row of {TAGS} tags with its windows: {ours:.1f} us ({1e6 / ours:,.0f} rows/s; floor 40,000), "
+        f"with causes {causes:.1f} us ({1e6 / causes:,.0f} rows/s); its products and its search alone take "
+        f"{bare:.1f} us (ratio {ours / bare:.1f}); the way of many rows {thorough:.0f} us "
+        f"(ratio {thorough / causes:.1f}); scikit-learn's LedoitWolf and NearestNeighbors without windows or "
+        f"causes {obvious:.0f} us (ratio {obvious / ours:.1f}), IsolationForest {trees:.0f} us "
+        f"(ratio {trees / ours:.1f})"
     )
 
 
-def test_many_machines_a_tick() -> None:
-    """A second of a plant: frames into rings, health, scores, causes, blocks for the store."""
-    stamps = START_NS + np.arange(ROWS, dtype=np.int64) * STEP_NS
-    values = make_rows(ROWS)
-    columns = {f"tag-{column}": values[:, column] for column in range(TAGS)}
-    bundle = train_bundle("a/b/c/d", stamps, columns, {}, grid_s=1.0, trained_ns=START_NS)
-    past = Frame(stamps.tolist(), {tag: column.tolist() for tag, column in columns.items()})
-    machines = [WatchedMachine(MachinePath("a", "b", "c", f"m-{n}"), 0) for n in range(MACHINES)]
-    for machine in machines:
-        # The past fills the windows and is not judged, as after a restart.
-        machine.resume(Progress(START_NS + ROWS * STEP_NS), START_NS + ROWS * STEP_NS)
-        machine.take_charge(bundle)
-        machine.put([past])
-    fresh = make_rows(60, seed=1)
-    began_s = time.perf_counter()
-    observed = 0
-    for row in range(60):
-        stamp = START_NS + (ROWS + row) * STEP_NS
-        frame = Frame([stamp], {f"tag-{n}": [float(fresh[row, n])] for n in range(TAGS)})
+def test_a_thousand_machines_a_tick() -> None:
+    """Each with a model of its own: T2 and residuals (a, b), then distances as well (c), then causes."""
+    bundles = [copy_bundle(learn()) for _ in range(MACHINES)]
+    detectors = [one.detector for one in bundles if isinstance(one.detector, FuseDetector)]
+    reach = detectors[0].reach_rows
+    fresh = make_rows(MACHINES + reach, seed=1)
+    windows = [fresh[row : row + reach].copy() for row in range(MACHINES)]
+    parts = [slice(begin, begin + 32) for begin in range(0, MACHINES, 32)]
+    panels = [(Panel([one.gauge for one in detectors[part]]), windows[part]) for part in parts]
+    asked = list(zip(detectors, windows, strict=True))
+    seating = Seating(detectors)
+    rated = measure_us(lambda: [panel.rate(given) for panel, given in panels])
+    scored = measure_us(lambda: [panel.score(given) for panel, given in panels])
+    judged = measure_us(lambda: seating.judge(asked))
+    alone = measure_us(lambda: [one.judge(window, 1) for one, window in asked[:100]]) * MACHINES / 100
+    print(
+        f"\n{MACHINES} machines of {TAGS} tags a tick: (a) + (b) {rated / 1e3:.1f} ms (floor 10), with (c) "
+        f"{scored / 1e3:.1f} ms (floor 100), with causes {judged / 1e3:.1f} ms; each by itself "
+        f"{alone / 1e3:.1f} ms (ratio {alone / judged:.2f})"
+    )
+
+
+def test_a_tick_of_the_watcher() -> None:
+    """A second of a plant: frames into rings, health, scores, causes, observations, blocks for the store."""
+    machines = watch([copy_bundle(learn()) for _ in range(MACHINES // 5)])
+    seating = Seating([one.bundle.detector for one in machines if one.bundle is not None])
+    frames = make_frames(make_rows(ROWS + TICKS)[ROWS:], ROWS)
+    took_s, observed = [], 0
+    for frame in frames:
+        began_s = time.process_time()
         for machine in machines:
             machine.put([frame])
-            observed += len(machine.observe()[0])
-    took_s = time.perf_counter() - began_s
-    assert observed == 59 * MACHINES
-    forest = IsolationForest(random_state=0).fit(values)
-    forest_s = measure_s(lambda: forest.score_samples(values[-1:]), 20)
+        observed += sum(len(seen) for _, seen, _ in judge_due(machines, seating))
+        took_s.append(time.process_time() - began_s)
+    assert observed == (TICKS - 1) * len(machines)
+    ours = min(took_s[2:]) / len(machines) * 1e6
+    forest = IsolationForest(random_state=0).fit(make_rows(ROWS))
+    trees = measure_us(lambda: forest.score_samples(make_rows(1)), 10)
     print(
-        f"\n{MACHINES} machines a tick: {observed / took_s:,.0f} machine rows/s from frame to blocks "
-        f"({took_s / observed * 1e6:.0f} us each); IsolationForest.score_samples alone, per machine: "
-        f"{forest_s * 1e6:.0f} us (ratio {forest_s * observed / took_s:.1f})"
+        f"\n{len(machines)} machines a tick of the watcher: {ours:.0f} us a machine's row from its frame to "
+        f"blocks ({1e6 / ours:,.0f} rows/s); IsolationForest.score_samples alone, a machine: {trees:.0f} us "
+        f"(ratio {trees / ours:.1f})"
+    )
+
+
+def test_memory_of_watched_machines(tmp_path: Path) -> None:
+    """Programs that watch 1 and 200 machines: the slope is what a machine takes; the floor is 1 MB."""
+    save_bundle(tmp_path, learn())
+    kilobytes = []
+    for machines in (1, 201):
+        command = [sys.executable, "-m", "tests.bench.watched_machines", str(tmp_path), str(machines)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)  # our own program
+        kilobytes.append(int(done.stdout))
+    each = (kilobytes[1] - kilobytes[0]) / 200 / 1e3
+    print(
+        f"\na watched machine of {TAGS} tags takes {each:.2f} MB (floor 1): model, ring of rows, place on a "
+        f"panel; the program itself {kilobytes[0] / 1e3:.0f} MB"
     )
 
 
 def test_training_of_three_machines() -> None:
-    """What an operator waits for: 3 machines x 3,600 rows x 10 tags, ten held-out fits each."""
-    stamps = START_NS + np.arange(ROWS, dtype=np.int64) * STEP_NS
-    began_s = time.perf_counter()
+    """What an operator waits for: 3 machines x 3,600 rows x 10 tags, nine fits each."""
+    began_s = time.process_time()
     for seed in range(3):
-        values = make_rows(ROWS, seed)
-        columns = {f"tag-{column}": values[:, column] for column in range(TAGS)}
-        train_bundle("a/b/c/d", stamps, columns, {}, grid_s=1.0, trained_ns=START_NS)
-    print(f"\ntraining 3 machines x {ROWS} rows x {TAGS} tags: {time.perf_counter() - began_s:.2f} s")
+        train(seed=seed)
+    print(f"\ntraining 3 machines x {ROWS} rows x {TAGS} tags: {time.process_time() - began_s:.2f} s of CPU")

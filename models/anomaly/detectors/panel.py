@@ -99,7 +99,7 @@ class Panel:
         NaN where there is no window, a value is missing in it, or one is too large for numbers.
         """
         scores = []
-        squares = self._rate(windows)
+        squares = self.rate(windows)
         parts = zip(windows, squares, self._searches, strict=True)
         for window, square, (measure, row, single, weight) in parts:
             if window is None or not square < math.inf:
@@ -129,8 +129,11 @@ class Panel:
             found.append(Judgement(np.array([score]), np.ones(1), seen[one], expected[one], sigma[one]))
         return found
 
-    def _rate(self, windows: Sequence[Matrix | None]) -> list[float]:
-        """Return the shares of the members but the memory in every squared score; rows for it in `_eased`."""
+    def rate(self, windows: Sequence[Matrix | None]) -> list[float]:
+        """Return the share of T2 and residuals in every squared score; `score` adds that of the distance.
+
+        NaN where a value is missing; what was there before where no window is given.
+        """
         for window, (centre, centred) in zip(windows, self._inputs, strict=True):
             if window is not None:
                 np.subtract(window, centre, centred)
