@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from edge.carriers import build_carriers, list_ways
+from edge.chores import Chores
 from edge.ending import end_tasks
 from edge.garbage import spare_values
 from edge.outbox.file import OutboxCorrupt, OutboxUnavailable
@@ -54,7 +55,10 @@ class Agent:
         settings_file: Path | None = None,
     ) -> None:
         self._settings = settings
-        self._watch = SettingsWatch(settings_file, self.reload) if settings_file is not None else None
+        self._chores = Chores()
+        self._watch: SettingsWatch | None = None
+        if settings_file is not None:
+            self._watch = SettingsWatch(settings_file, self.reload, self._chores)
         self._sources = build_sources(settings.machines) if sources is None else list(sources)
         self._collector = Collector()
         self._states = MachineStates()
@@ -76,7 +80,7 @@ class Agent:
     def ask_reload(self) -> None:
         """Have the settings file read again, if there is one."""
         if self._watch is not None:
-            self._watch.asked.set()
+            self._watch.ask()
 
     async def reload(self, settings: EdgeSettings) -> None:
         """Take the machines of new settings over; those that did not change are not interrupted."""
@@ -131,7 +135,7 @@ class Agent:
     async def _run_parts(self, outbox: OutboxThread, stop: asyncio.Event) -> None:
         totals = await outbox.totals()
         publisher, flusher, self.sparkplug = build_carriers(
-            self._settings, outbox, totals, self._collector, self._states, self._progress
+            self._settings, outbox, totals, self._collector, self._states, self._progress, self._chores
         )
         reporter, health = self._make_reporters(outbox, publisher, flusher)
         log.info(
@@ -172,7 +176,13 @@ class Agent:
         """Return what tells the cloud, and what tells this computer, how the gateway fares."""
         certificates = CertificateWatch(list_ways(self._settings, publisher, self.sparkplug))
         reporter = StatusReporter(
-            self._settings.gateway, outbox, self._states, publisher, flusher, certificates.list_warnings
+            self._settings.gateway,
+            outbox,
+            self._states,
+            publisher,
+            flusher,
+            certificates.list_warnings,
+            self._chores,
         )
         health = Health(
             self._settings.gateway,
@@ -185,6 +195,7 @@ class Agent:
             read_clock=lambda: reporter.clock_synchronised,
             certificates=certificates,
             look_at_sparkplug=None if self.sparkplug is None else self.sparkplug.look,
+            chores=self._chores,
         )
         return reporter, health
 

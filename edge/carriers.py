@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from edge.chores import Chores
 from edge.outbox.outbox import OutboxTotals, Put
 from edge.outbox.thread import OutboxThread
 from edge.outbox.words import describe_room
@@ -39,6 +40,7 @@ def build_carriers(
     collector: Collector,
     states: MachineStates,
     progress: Progress,
+    chores: Chores,
 ) -> Carriers:
     """Return the carriers of the settings, not yet running."""
     sparkplug: SparkplugPublisher | None = None
@@ -53,7 +55,7 @@ def build_carriers(
             lambda: describe_room(outbox.waiting_bytes, outbox.bytes_max, flusher.bytes_per_s),
             lambda: flusher.bytes_per_s > 0,
         )
-        publisher = _make_publisher(settings, outbox, totals, news, progress)
+        publisher = _make_publisher(settings, outbox, totals, news, progress, chores)
         takers = [publisher.take_put, lambda _put: news.tell_put()]
         if sparkplug is not None:
             takers.append(sparkplug.take_put)
@@ -62,7 +64,7 @@ def build_carriers(
         for take in takers:
             take(put)
 
-    flusher = Flusher(collector, outbox, settings.outbox.flush_s, take_put, progress)
+    flusher = Flusher(collector, outbox, settings.outbox.flush_s, take_put, progress, chores)
     return Carriers(publisher, flusher, sparkplug)
 
 
@@ -83,6 +85,7 @@ def _make_publisher(
     totals: OutboxTotals,
     news: LinkNews,
     progress: Progress,
+    chores: Chores,
 ) -> Publisher:
     gateway, topics = settings.gateway, Topics(settings.namespace)
 
@@ -110,4 +113,5 @@ def _make_publisher(
         news=news,
         make_link=make_link,
         progress=progress,
+        chores=chores,
     )

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import structlog
 
+from edge.chores import Chores
 from edge.drivers.shelf import MachineSettings
 from edge.settings import EdgeSettings
 from models.errors import ForewarnError
@@ -52,22 +52,27 @@ def plan_reload(old: EdgeSettings, new: EdgeSettings) -> ReloadPlan:
 class SettingsWatch:
     """Looks at the settings file; `apply` gets what stands in it when that has changed and is right."""
 
-    def __init__(self, file: Path, apply: Callable[[EdgeSettings], Awaitable[None]]) -> None:
-        self.asked = asyncio.Event()
-        """Set it to have the file read now, changed or not (SIGHUP)."""
+    def __init__(
+        self, file: Path, apply: Callable[[EdgeSettings], Awaitable[None]], chores: Chores | None = None
+    ) -> None:
+        self._chores = chores or Chores()
+        self._is_asked = False
         self._file = file
         self._apply = apply
         self._seen = _stamp(file)
 
+    def ask(self) -> None:
+        """Have the file read now, changed or not (SIGHUP)."""
+        self._is_asked = True
+        self._chores.hurry()
+
     async def run(self) -> None:
         """Look for ever."""
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
-                    await self.asked.wait()
-            if self.asked.is_set() or _stamp(self._file) not in (self._seen, None):
+            await self._chores.pause(LOOK_S)
+            if self._is_asked or _stamp(self._file) not in (self._seen, None):
                 await self._settle()
-                self.asked.clear()
+                self._is_asked = False
                 await self._reload()
 
     async def _settle(self) -> None:

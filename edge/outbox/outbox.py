@@ -62,9 +62,9 @@ class Outbox:
         self.when_full = when_full
         self._ballast = Ballast(path)
         self._lock_file: IO[str] | None = None
-        self._sequence_last = self._values_total = self._waiting_values = self.waiting_bytes = 0
+        self.sequence_last = self._values_total = self._waiting_values = self.waiting_bytes = 0
         self._waiting = SequenceRanges()
-        self._dropped: list[DroppedRange] = []
+        self.dropped: list[DroppedRange] = []
 
     def open(self) -> None:
         """Lock and open the file; a damaged one is set aside and a fresh one (new epoch) begun."""
@@ -139,9 +139,9 @@ class Outbox:
         One transaction; on a full disk several small ones, in the room that the ballast gives up.
         """
         gone = [
-            (max(first, 1), min(last, self._sequence_last))
+            (max(first, 1), min(last, self.sequence_last))
             for first, last in receipted
-            if first <= min(last, self._sequence_last)
+            if first <= min(last, self.sequence_last)
         ]
         try:
             count = self._delete(gone)
@@ -168,15 +168,15 @@ class Outbox:
         last = rows[-1][0]
         reason = f"cut into {rows[0][0]} to {last}: larger than the broker takes"
         gone = [DroppedRange(sequence, sequence, 0, reason)]
-        known = add_dropped(self._dropped, gone)
+        known = add_dropped(self.dropped, gone)
         with self._tables.transaction():
             self._tables.insert(rows, last, 0)
             self._tables.delete([(sequence, sequence)])
             self._tables.replace_dropped(known)
-        self._dropped = known
+        self.dropped = known
         self._waiting.add(rows[0][0], last)
         self._waiting = self._waiting.minus(SequenceRanges([(sequence, sequence)]))
-        self._sequence_last = last
+        self.sequence_last = last
         self.waiting_bytes += sum(row[3] for row in rows) - len(found[0].payload)
         return Put([StoredBatch(row[0], row[1], row[-1]) for row in rows], gone)
 
@@ -184,12 +184,12 @@ class Outbox:
         """Return the outbox in numbers."""
         return OutboxTotals(
             epoch=self._identity.epoch,
-            sequence_last=self._sequence_last,
+            sequence_last=self.sequence_last,
             values_total=self._values_total,
             waiting=list(self._waiting),
             waiting_values=self._waiting_values,
             waiting_bytes=self.waiting_bytes,
-            dropped=self._dropped,
+            dropped=self.dropped,
         )
 
     def read_reached(self) -> dict[str, int]:
@@ -199,23 +199,23 @@ class Outbox:
 
     def _commit(self, rows: list[Row], now_ns: int, also: Callable[[], None]) -> list[DroppedRange]:
         """Write the rows, and delete what is too old and what must go for them; return what went."""
-        sequence = rows[-1][0] if rows else self._sequence_last
+        sequence = rows[-1][0] if rows else self.sequence_last
         values, added_bytes = sum(row[2] for row in rows), sum(row[3] for row in rows)
         with self._tables.transaction():
             self._tables.insert(rows, sequence, values)
             dropped = self._choose_oldest(self.waiting_bytes + added_bytes - self.bytes_max, now_ns)
-            known = add_dropped(self._dropped, dropped) if dropped else self._dropped
+            known = add_dropped(self.dropped, dropped) if dropped else self.dropped
             _, gone_values, gone_bytes = self._tables.delete((gone.first, gone.last) for gone in dropped)
             if dropped:
                 self._tables.replace_dropped(known)
             also()
         if rows:
             self._waiting.add(rows[0][0], sequence)
-        self._sequence_last = sequence
+        self.sequence_last = sequence
         self._values_total += values
         self.waiting_bytes += added_bytes - gone_bytes
         self._waiting_values += values - gone_values
-        self._dropped = known
+        self.dropped = known
         if dropped:
             self._waiting = self._waiting.minus(SequenceRanges((gone.first, gone.last) for gone in dropped))
         return dropped
@@ -232,7 +232,7 @@ class Outbox:
         self, offset: int, machine: MachinePath | str, frames: list[Frame], gaps: list[Gap], now_ns: int
     ) -> list[Row]:
         """Return the batches of a machine as rows, numbered from `offset` after the last sequence."""
-        first = self._sequence_last + offset + 1
+        first = self.sequence_last + offset + 1
         found = make_payloads(self._identity, first, frames, gaps, self.payload_bytes_max)
         return [
             _make_row(sequence, str(machine), values, now_ns, payload) for sequence, values, payload in found
@@ -282,14 +282,14 @@ class Outbox:
         self.held = HeldTable(self._tables, held_bytes_max, self._look_for_room)
 
     def _load(self) -> None:
-        self._sequence_last, self._values_total = self._tables.read_totals()
+        self.sequence_last, self._values_total = self._tables.read_totals()
         self._waiting = SequenceRanges()
         self._waiting_values = self.waiting_bytes = 0
         for sequence, values, size, _ in self._tables.list_sizes():
             self._waiting.add(sequence)
             self._waiting_values += values
             self.waiting_bytes += size
-        self._dropped = self._tables.read_dropped()
+        self.dropped = self._tables.read_dropped()
 
 
 def _make_row(sequence: int, machine: str, values: int, now_ns: int, payload: bytes) -> Row:

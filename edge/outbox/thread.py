@@ -13,7 +13,7 @@ from edge.outbox.stored import Coverage
 from edge.polling.clock_keeper import Held, Lost
 from edge.polling.gate import PollingGate
 from edge.polling.packing import merge_frames
-from models.telemetry import Frame, MachinePath
+from models.telemetry import DroppedRange, Frame, MachinePath
 
 Result = TypeVar("Result")
 Ranges = Sequence[tuple[int, int]]
@@ -41,6 +41,16 @@ class OutboxThread:
     def bytes_max(self) -> int:
         """How many bytes of payloads may lie here."""
         return self._outbox.bytes_max
+
+    @property
+    def moved_to(self) -> tuple[int, int]:
+        """The last sequence and the bytes that wait: whoever sees the same again has missed nothing."""
+        return self._outbox.sequence_last, self._outbox.waiting_bytes
+
+    @property
+    def dropped(self) -> list[DroppedRange]:
+        """What was given up, ever."""
+        return self._outbox.dropped
 
     async def open(self) -> None:
         """See `Outbox.open`."""

@@ -39,6 +39,7 @@ class Collector:
         self.arrived = asyncio.Event()
         """Set while something waits here."""
         self._pending: deque[Pending] = deque()
+        self._comes_whole: dict[MachinePath, bool] = {}
         self._values = 0
 
     @property
@@ -46,8 +47,14 @@ class Collector:
         """How many values wait here."""
         return self._values
 
-    def begin(self, machine: MachinePath, pace: Pace) -> None:
-        """The machine is read from now on."""
+    @property
+    def expects_more(self) -> bool:
+        """Whether what came may be part of a swarm: of several machines, or of one that speaks in parts."""
+        return len(self._comes_whole) > 1 or not all(self._comes_whole.values())
+
+    def begin(self, machine: MachinePath, pace: Pace, *, comes_whole: bool = False) -> None:
+        """The machine is read from now on; `comes_whole` where one read returns all that is due."""
+        self._comes_whole[machine] = comes_whole
         now_ns, mono_ns = self._read_clocks()
         self.gaps.begin(machine, 0 if self.keeper.is_doubtful else now_ns, mono_ns, pace)
 
@@ -58,6 +65,7 @@ class Collector:
 
     def end(self, machine: MachinePath) -> None:
         """The machine is not read any more."""
+        self._comes_whole.pop(machine, None)
         self.gaps.end(machine, *self._read_clocks())
 
     def lose(self, machine: MachinePath, reason: GapReason, detail: str) -> None:
@@ -151,6 +159,7 @@ class Collector:
                 count = len(frame.timestamps) * len(frame.values)
                 self._pending.appendleft((machine, [frame], count))
                 self._values += count
+                self.arrived.set()
         self._make_room()
 
     def count_lost(self, taken: list[tuple[MachinePath, list[Frame]]], why: str = "") -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import structlog
 
+from edge.chores import Chores
 from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Put
 from edge.outbox.thread import OutboxThread
@@ -37,12 +38,14 @@ class Flusher:
         flush_s: float,
         on_put: Callable[[Put], None],
         progress: Progress | None = None,
+        chores: Chores | None = None,
     ) -> None:
         self.bytes_per_s = 0.0
         """How fast the outbox would fill if nothing were delivered, over the last minute or so."""
         self.trouble = ""
         """Why the disk takes nothing now; empty while it does."""
         self._progress = progress or Progress()
+        self._chores = chores or Chores()
         self.clock = ClockCustody(collector.keeper, outbox, on_put)
         """Takes what waits for the clock to the disk, and on from there."""
         self._collector = collector
@@ -92,13 +95,16 @@ class Flusher:
             # A disk that refuses is a turn all the same: a restart would only lose what memory keeps.
             self._progress.promise(DISK, loop.time(), 2 * self._flush_s + HANG_S)
             due = max(due + PACE * self._flush_s, loop.time())
-            await _wait(self._collector.crowded, due)
-            if not self._collector.values_pending:
-                # What comes next has waited for nothing yet: it goes at once, and the pace begins there.
-                await _wait(self._collector.arrived, due + self._flush_s)
-                await asyncio.sleep(min(SETTLE_S, self._flush_s))
+            await _wait(self._collector.arrived, due + self._flush_s)
+            if loop.time() < due:
+                await _wait(self._collector.crowded, due)
+            else:
+                # What comes after a silence has waited for nothing yet: it goes, and the pace begins there.
+                if self._collector.expects_more:
+                    await asyncio.sleep(min(SETTLE_S, self._flush_s))
                 due = loop.time()
             await self.flush()
+            self._chores.come_by()
 
     async def flush(self) -> None:
         """Put everything that was collected into the outbox, as one transaction."""

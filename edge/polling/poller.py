@@ -98,7 +98,7 @@ class Poller:
         self._set_back_said = 0
         self._bad_said: dict[str, int] = {}
         states.begin(source.path, time.time_ns())
-        collector.begin(source.path, source.pace)
+        collector.begin(source.path, source.pace, comes_whole=source.driver.interval_s is not None)
         self._counters = states.counters[source.path]
 
     async def run(self) -> None:

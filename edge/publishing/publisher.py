@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import structlog
 
+from edge.chores import Chores
 from edge.ending import end_link
 from edge.outbox.file import OutboxUnavailable
 from edge.outbox.outbox import Put, StoredBatch
@@ -55,6 +56,7 @@ class Publisher:
         news: LinkNews,
         make_link: MakeLink,
         progress: Progress | None = None,
+        chores: Chores | None = None,
     ) -> None:
         self.connected = asyncio.Event()
         self.fresh = asyncio.Event()
@@ -67,6 +69,7 @@ class Publisher:
         self._news = news
         self._make_link = make_link
         self._progress = progress or Progress()
+        self._chores = chores or Chores()
         self._link: Link | None = None
         self._loop = asyncio.get_running_loop()
         self._hungry = asyncio.Event()
@@ -139,6 +142,7 @@ class Publisher:
             self._sending.connect(now)
             self.connected.set()
             self.fresh.set()
+            self._chores.hurry()  # whoever has something to say then need not wait
             self._news.tell_connected(now)
         else:
             self._sending.disconnect()
@@ -222,7 +226,10 @@ class Publisher:
     async def _tick(self) -> None:
         while True:
             at_rest = self._sending.is_idle and not self._sending.backlog_total
-            await asyncio.sleep(TICK_AT_REST_S if at_rest else TICK_S)
+            if at_rest:
+                await self._chores.pause(TICK_AT_REST_S)
+            else:
+                await asyncio.sleep(TICK_S)
             if self._link is not None and not self._link.is_alive():
                 raise LinkDied("the MQTT link ended unexpectedly: a new one is made")
             now = self._loop.time()

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import structlog
 
+from edge.chores import Chores
 from edge.outbox.outbox import OutboxTotals
 from edge.outbox.thread import OutboxThread
 from edge.polling.collector import Collector
@@ -41,6 +42,7 @@ class Health:
         read_clock: Callable[[], bool | None],
         certificates: CertificateWatch,
         look_at_sparkplug: Callable[[], SparkplugVitals] | None = None,
+        chores: Chores | None = None,
     ) -> None:
         self._gateway = gateway
         self._outbox = outbox
@@ -52,6 +54,7 @@ class Health:
         self._read_clock = read_clock
         self._certificates = certificates
         self._look_at_sparkplug = look_at_sparkplug
+        self._chores = chores or Chores()
         self._version = version("forewarn")
         self._totals = OutboxTotals(
             epoch="",
@@ -99,7 +102,7 @@ class Health:
     async def watch(self, notices: ServiceNotices) -> None:
         """Feed the watchdog for as long as values move, and keep the status line true; for ever."""
         loop = asyncio.get_running_loop()
-        period_s = min(WATCH_S, notices.watchdog_s / 3) if notices.watchdog_s else WATCH_S
+        period_s = min(WATCH_S, notices.watchdog_s / 4) if notices.watchdog_s else WATCH_S
         said = ""
         while True:
             standstill = self._progress.explain_standstill(loop.time())
@@ -115,4 +118,4 @@ class Health:
                     await self._certificates.look(loop.time())
             if notices.is_wanted:
                 notices.tell_status(describe_vitals(await self.look()))
-            await asyncio.sleep(period_s)
+            await self._chores.pause(period_s)

@@ -12,6 +12,7 @@ from edge.outbox.thread import OutboxThread
 from edge.polling import flusher as module
 from edge.polling.collector import Collector
 from edge.polling.flusher import Flusher
+from edge.polling.gaps import Pace
 from models.telemetry import Frame, MachinePath, decode_batch
 
 PUMP = MachinePath.parse("site/area/line/pump")
@@ -111,3 +112,28 @@ async def test_what_comes_after_a_silence_is_flushed_at_once_and_sets_the_pace(t
     await outbox.close()
     assert put_at[0] - added_at < 1.0
     assert put_at[1] - put_at[0] > 1.5
+
+
+@pytest.mark.parametrize(
+    ("machines", "whole", "waits"), [(1, True, False), (1, False, True), (2, True, True)]
+)
+async def test_a_flush_waits_a_moment_where_more_may_come(
+    tmp_path: Path, machines: int, whole: bool, waits: bool
+) -> None:
+    """One machine that says all in one read is not waited for; parts, and several machines, go together."""
+    outbox, collector = OutboxThread(Outbox(tmp_path / "outbox.sqlite", "pi-01", 10**7)), Collector()
+    await outbox.open()
+    puts: list[Put] = []
+    for number in range(machines):
+        collector.begin(MachinePath("s", "a", "l", f"m{number}"), Pace(), comes_whole=whole)
+    running = asyncio.create_task(Flusher(collector, outbox, 0.3, puts.append).run())
+    await asyncio.sleep(0.5)
+    collector.add(PUMP, [frame(1)])
+    await asyncio.sleep(0.005)
+    collector.add(PUMP, [frame(2)])
+    while sum(put.batches != [] for put in puts) < 1 + (not waits):
+        await asyncio.sleep(0.01)
+    running.cancel()
+    await outbox.close()
+    with_values = [put for put in puts if put.batches]
+    assert len(with_values) == (1 if waits else 2)
