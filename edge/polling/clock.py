@@ -81,6 +81,7 @@ class Timeline:
 
     def __init__(self) -> None:
         self._last_ns: dict[str, int] = {}
+        self._newest_ns = 0
         self.repeats_total = 0
         self.clamped_total = 0
         self.set_back_total = 0
@@ -89,8 +90,10 @@ class Timeline:
         """Return what of `frame` is new, in order after everything admitted before."""
         first, last = frame.timestamps[0], frame.timestamps[-1]
         known = self._last_ns
-        if all(known.get(tag, 0) < first for tag in frame.values):
+        # What begins after all that any tag has said needs no look at each.
+        if first > self._newest_ns or all(known.get(tag, 0) < first for tag in frame.values):
             known.update(dict.fromkeys(frame.values, last))
+            self._newest_ns = max(last, self._newest_ns)
             return [frame]
         return self._straighten(frame, now_ns)
 
@@ -100,6 +103,7 @@ class Timeline:
             kept = self._place_rows(tag, frame.timestamps, now_ns)
             if kept:
                 groups.setdefault(tuple(kept.values()), {})[tag] = list(kept)
+        self._newest_ns = max(self._last_ns.values())
         return [_pick(frame, list(times), rows) for times, rows in groups.items()]
 
     def _place_rows(self, tag: str, timestamps: list[int], now_ns: int) -> dict[int, int]:

@@ -58,6 +58,12 @@ def test_a_block_says_what_each_value_says_alone(wanted: list[Wanted], octets: b
     (block,) = plan_blocks(wanted, Limits(gap_max=125))
     reading = BlockDecoder(block).decode(octets[2 * block.address : 2 * (block.address + block.count)])
     assert set(reading.values) == {value.name for value in wanted}
+    columns, bad = BlockDecoder(block).read_columns(
+        octets[2 * block.address : 2 * (block.address + block.count)]
+    )
+    assert columns == {name: [value] for name, value in reading.values.items()}
+    assert bad == reading.quality
+    assert all(isinstance(value, float | None) for (value,) in columns.values())
     for value in wanted:
         raw = unpack_alone(octets[2 * value.address : 2 * value.end], value.type, value.byte_order)
         expected = (nan if raw in value.invalid else raw) * value.scale + value.offset

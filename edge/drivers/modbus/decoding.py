@@ -41,7 +41,27 @@ class BlockDecoder:
         self._bits = [(value, value.address - block.address) for value in block.wanted] if is_bits else []
         self._groups = [] if is_bits else _group_values(block)
         self._swaps = any(group.swapped for group in self._groups)
+        self._is_plain = not is_bits and all(group.names and not group.invalid for group in self._groups)
         self._texts = frozenset(value.name for value in block.wanted if value.type == "string")
+
+    def read_columns(self, octets: bytes) -> tuple[dict[str, list[Value]], dict[str, int]]:
+        """Return a column of one row per tag, and the quality of those that have no number."""
+        columns = self._read_plain(octets) if self._is_plain else None
+        if columns is not None:
+            return columns, {}
+        reading = self.decode(octets)
+        return {name: [value] for name, value in reading.values.items()}, reading.quality
+
+    def _read_plain(self, octets: bytes) -> dict[str, list[Value]] | None:
+        """Do so where every number unpacked is a tag's; return None where one of them is no number."""
+        swapped = _swap_bytes(octets) if self._swaps else octets
+        columns: dict[str, list[Value]] = {}
+        for group in self._groups:
+            numbers = group.read_column(swapped if group.swapped else octets)
+            if not (group.is_whole or all(map(isfinite, numbers))):
+                return None
+            columns.update(zip(group.names, [[number] for number in numbers], strict=True))
+        return columns
 
     def decode(self, octets: bytes) -> Reading:
         """Return the values in an answer: `block.octets` bytes as they stand on the wire."""
@@ -106,6 +126,17 @@ class _Group(msgspec.Struct, frozen=True):
     offsets: tuple[float, ...] = ()
     invalid: tuple[frozenset[float], ...] = ()
     """Filled where any differs from 1, from 0, from nothing."""
+
+    is_whole: bool = False
+    """Whether the type has whole numbers only, which are finite."""
+
+    def read_column(self, octets: bytes) -> list[float]:
+        """Return the tags' values, in the order of `names`."""
+        numbers: Sequence[float] = self.layout.unpack(octets)
+        if self.convert is not None:
+            numbers = self.convert(numbers)
+        scaled = map(mul, numbers, self.scales) if self.scales else map(float, numbers)
+        return list(map(add, scaled, self.offsets) if self.offsets else scaled)
 
     def decode_into(self, values: dict[str, Value], octets: bytes) -> None:
         numbers: Sequence[float] = self.layout.unpack(octets)
@@ -191,6 +222,7 @@ def _lay_out(block: Block, code: str, layer: list[list[Wanted]]) -> _Group:
         convert=CONVERTERS.get(shown.type),
         slots=tuple(tuple(slot) for slot in layer),
         names=tuple(value.name for value in values) if is_column else (),
+        is_whole="int" in shown.type,
         scales=_keep_unless(1.0, tuple(value.scale for value in values)),
         offsets=_keep_unless(0.0, tuple(value.offset for value in values)),
         invalid=_keep_unless(frozenset(), tuple(value.invalid for value in values)),

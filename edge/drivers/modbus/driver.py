@@ -179,12 +179,12 @@ class ModbusDriver:
 
 
 def _make_frame(decoder: BlockDecoder, octets: bytes, answer: Answer) -> Frame:
-    reading = decoder.decode(octets)
-    codes = {name: {0: code} for name, code in reading.quality.items()}
+    columns, bad = decoder.read_columns(octets)
+    codes = {name: {0: code} for name, code in bad.items()}
     if answer.retried:
         # A late answer to the first request may have satisfied the second: older than its timestamp says.
-        codes = {name: {0: quality.UNCERTAIN} for name in reading.values} | codes
-    return Frame([answer.observed_ns], {name: [value] for name, value in reading.values.items()}, codes)
+        codes = {name: {0: quality.UNCERTAIN} for name in columns} | codes
+    return Frame([answer.observed_ns], columns, codes)
 
 
 def _mark(block: Block, code: int) -> dict[str, int]:
