@@ -15,6 +15,8 @@ RECOVERY_S_MAX = 60.0
 DRAIN_S_MAX = 90.0
 FRESH_S_MAX = 5.0
 """So long a fresh value of every machine may take once nothing hinders it any more."""
+FELT_S_MAX = 20.0
+"""So late a program may say what it felt: on a busy computer it takes some seconds to start."""
 UNDER_WAY_S = 2.0
 """What was just handed out is read, flushed and committed within this: before it is in no outbox yet."""
 LOOK_S = 0.1
@@ -132,7 +134,10 @@ def _strike(plant: Plant, fault: Fault) -> tuple[Strike, Weight]:
         waiting = plant.count_unstored(last)
         peak = max(peak, waiting)
     recovery_s = None if waiting else round(time.monotonic() - ended, 1)
-    is_felt = event in plant.read_log(program)[said_before:]
+    while not (is_felt := event in plant.read_log(program)[said_before:]):
+        if time.monotonic() - ended > FELT_S_MAX:
+            break
+        time.sleep(LOOK_S)
     unfelt = "" if is_felt else " ".join(fault.felt)
     return Strike(fault.name, round(ended - began, 1), peak, recovery_s, unfelt), weight
 
