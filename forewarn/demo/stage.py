@@ -38,7 +38,7 @@ records: {{path: records.sqlite}}
 store: {{kind: embedded, path: store.sqlite}}
 bundles: bundles
 watch: {{grid_s: {interval}, bundle_check_s: 1.0}}
-alerts: {{on_delay_s: 4.0, off_delay_s: 30.0}}
+alerts: {{on_delay_s: 4.0, off_delay_s: 30.0, forecast: {{every_s: 1.0}}}}
 console: {{host: 127.0.0.1, port: {console}, public_url: "http://127.0.0.1:{console}"}}
 notifiers:
   - kind: email

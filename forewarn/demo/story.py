@@ -23,6 +23,7 @@ class Story:
         self._ready_s = 0.0
         self._memory = MemoryWatch()
         self._alerts: dict[str, AlertSeen] = {}
+        self._foretold: set[str] = set()
         self._mails: list[Path] = []
         self._account = Account(0, 0, 0)
         self._outage: tuple[float, float] | None = None
@@ -89,10 +90,16 @@ class Story:
 
     def _look_at_alerts(self) -> None:
         for row in self._stage.console.ask("alerts") or []:
+            if row["id"] in self._foretold:
+                continue
+            sheet = self._stage.console.ask(f"alerts/{row['id']}")
+            if sheet is None:
+                continue
             if row["id"] not in self._alerts:
-                sheet = self._stage.console.ask(f"alerts/{row['id']}")
-                if sheet is not None:
-                    self._meet_alert(row["id"], sheet)
+                self._meet_alert(row["id"], sheet)
+            if sheet["forecast"] is not None and sheet["forecast"]["earliest_ms"] is not None:
+                self._foretold.add(row["id"])
+                self._tell(f"forecast: {sheet['forecast']['words']}")
 
     def _meet_alert(self, alert_id: str, sheet: dict[str, object]) -> None:
         tags = sheet["tags"]
