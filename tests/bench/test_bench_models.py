@@ -63,5 +63,6 @@ def test_loading_a_bundle(tmp_path: Path) -> None:
             took_ms.append((time.process_time() - began_s) / 10 * 1e3)
         size_kb = sum(file.stat().st_size for file in folder.iterdir()) / 1e3
         print(
-            f"\na bundle of {detector}: {size_kb:.0f} kB, loaded, checked in {min(took_ms):.1f} ms (floor 5)"
+            f"\na bundle of {detector}: {size_kb:.0f} kB, loaded and checked in {min(took_ms):.1f} ms "
+            "(floor 5)"
         )
