@@ -1,54 +1,28 @@
 """OPC UA servers that take less at a time than they are asked for."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.monitored_item_service import MonitoredItemService
 from structlog.testing import capture_logs
 
-from edge.drivers.opcua import inside
+from edge.drivers.opcua import client, inside
 from models.telemetry import quality
 from tests.integration.drivers_rig import NAMESPACE, OpcuaRig
 from tests.integration.opcua_rig import build, take_rows
-from tests.servers import find_free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared() -> AsyncIterator[OpcuaRig]:
-    """One server for the tests of this file."""
-    rig = OpcuaRig(find_free_port())
-    await rig.start()
-    yield rig
-    await rig.stop()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def rig(shared: OpcuaRig) -> AsyncIterator[OpcuaRig]:
-    """The shared server, with nothing of a former test on it."""
-    yield shared
-    await shared.clear()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def own_rig() -> AsyncIterator[OpcuaRig]:
-    """A server that a test starts itself."""
-    rig = OpcuaRig(find_free_port())
-    yield rig
-    await rig.stop()
-
-
 @pytest.mark.parametrize("mode", ["poll", "subscription"])
 async def test_a_server_that_takes_fewer_nodes_is_asked_for_fewer(
-    rig: OpcuaRig, mode: str, monkeypatch: pytest.MonkeyPatch
+    opcua: OpcuaRig, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server refuses more than 3 nodes in a call without having said so: smaller calls, remembered."""
     asked: list[int] = []
@@ -62,8 +36,8 @@ async def test_a_server_that_takes_fewer_nodes_is_asked_for_fewer(
         return await read(session, wish)
 
     monkeypatch.setattr(InternalSession, "read", refuse_many)
-    await rig.add({f"t{at}": float(at) for at in range(10)})
-    driver = build(rig, {f"t{at}": f"t{at}" for at in range(10)}, mode=mode)
+    await opcua.add({f"t{at}": float(at) for at in range(10)})
+    driver = build(opcua, {f"t{at}": f"t{at}" for at in range(10)}, mode=mode)
     await driver.connect()
     assert asked == [10, 5, 2, 2, 2, 2, 2]
     told: dict[str, Any] = {}
@@ -78,15 +52,15 @@ async def test_a_server_that_takes_fewer_nodes_is_asked_for_fewer(
     await driver.close()
 
 
-async def test_both_decoders_read_the_same(rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_both_decoders_read_the_same(opcua: OpcuaRig, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers alone, which are read the short way, and with a text and an array among them, which are not."""
     values = {"whole": 7, "half": 0.5, "on": True, "single": ua.Variant(12.3, ua.VariantType.Float)}
-    await rig.add({**values, "text": "twelve", "list": [1.0, 2.0]})
+    await opcua.add({**values, "text": "twelve", "list": [1.0, 2.0]})
     for names in (list(values), [*values, "text", "list"], [*values, "missing"]):
         told = []
         for is_short in (True, False):
             monkeypatch.setattr(inside, "_IS_SHORT", is_short)
-            driver = build(rig, {name: name for name in names}, mode="poll")
+            driver = build(opcua, {name: name for name in names}, mode="poll")
             await driver.connect()
             frames = await driver.read()
             told.append(
@@ -98,7 +72,7 @@ async def test_both_decoders_read_the_same(rig: OpcuaRig, monkeypatch: pytest.Mo
 
 
 async def test_each_interval_has_a_subscription_with_queues_for_what_one_message_brings(
-    rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch
+    opcua: OpcuaRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server samples as often as the tag says, and keeps ten times what comes in one publish interval."""
     create, asked = MonitoredItemService._create_data_change_monitored_item, dict[str, Any]()
@@ -115,9 +89,9 @@ async def test_each_interval_has_a_subscription_with_queues_for_what_one_message
         return await create(service, wish)
 
     monkeypatch.setattr(MonitoredItemService, "_create_data_change_monitored_item", note)
-    await rig.add({"quick": 1.0, "usual": 1.0, "neighbour": 1.0})
+    await opcua.add({"quick": 1.0, "usual": 1.0, "neighbour": 1.0})
     driver = build(
-        rig,
+        opcua,
         {},
         interval_s=0.5,
         publish_s=2.0,
@@ -146,7 +120,7 @@ async def test_each_interval_has_a_subscription_with_queues_for_what_one_message
     ],
 )
 async def test_a_server_that_refuses_a_filter_is_asked_for_less(
-    rig: OpcuaRig, refuses: str, said: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+    opcua: OpcuaRig, refuses: str, said: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without deadband, then without filter; values flow, and it is said once of which tags."""
     create = MonitoredItemService._create_data_change_monitored_item
@@ -161,12 +135,12 @@ async def test_a_server_that_refuses_a_filter_is_asked_for_less(
         return await create(service, wish)
 
     monkeypatch.setattr(MonitoredItemService, "_create_data_change_monitored_item", refuse_filters)
-    await rig.add({"plain": 1.0, "banded": 1.0})
+    await opcua.add({"plain": 1.0, "banded": 1.0})
     tags = [
         {"name": "plain", "node_id": f"nsu={NAMESPACE};s=pump-7.plain"},
         {"name": "banded", "node_id": f"nsu={NAMESPACE};s=pump-7.banded", "deadband": 0.5},
     ]
-    driver = build(rig, {}, tags=tags)
+    driver = build(opcua, {}, tags=tags)
     with capture_logs() as logs:
         for _ in range(2):
             await driver.connect()
@@ -175,7 +149,7 @@ async def test_a_server_that_refuses_a_filter_is_asked_for_less(
     told: list[float] = []
     for value in (2.0, 2.1):  # the second differs by less than the deadband, which is ours to apply now
         for tag in ("plain", "banded"):
-            await rig.write(tag, value)
+            await opcua.write(tag, value)
             async with asyncio.timeout(15):
                 while value not in told:
                     told += [row[0] for row in take_rows(await driver.read(), tag).values()]
@@ -183,20 +157,20 @@ async def test_a_server_that_refuses_a_filter_is_asked_for_less(
     await driver.close()
 
 
-async def test_history_of_a_server_is_read_between_two_instants(own_rig: OpcuaRig) -> None:
+async def test_history_of_a_server_is_read_between_two_instants(own_opcua: OpcuaRig) -> None:
     """asyncua's own history: both ends are exclusive, bad values are bad, and nothing else is given."""
-    await own_rig.start({"a": 0.0, "b": 0.0})
-    assert own_rig.server is not None
-    await own_rig.server.historize_node_data_change(own_rig.nodes["a"])
-    driver = build(own_rig, {"a": "a", "b": "b"})
+    await own_opcua.start({"a": 0.0, "b": 0.0})
+    assert own_opcua.server is not None
+    await own_opcua.server.historize_node_data_change(own_opcua.nodes["a"])
+    driver = build(own_opcua, {"a": "a", "b": "b"})
     await driver.connect()
     start = datetime(2026, 11, 23, 3, tzinfo=UTC)
     start_ns = 1_795_402_800_000_000_000
-    storage = own_rig.server.iserver.history_manager.storage
+    storage = own_opcua.server.iserver.history_manager.storage
     for step in range(1_200):
         status = ua.StatusCode(ua.UInt32(quality.BAD_SENSOR_FAILURE if step == 3 else 0))
         value = ua.DataValue(ua.Variant(float(step)), status, start + timedelta(seconds=step))
-        await storage.save_node_value(own_rig.nodes["a"].nodeid, value)
+        await storage.save_node_value(own_opcua.nodes["a"].nodeid, value)
     frames = await driver.read_history(start_ns, start_ns + 1_100 * 10**9)
     rows = take_rows(frames, "a")
     await driver.close()
@@ -206,15 +180,17 @@ async def test_history_of_a_server_is_read_between_two_instants(own_rig: OpcuaRi
     assert take_rows(frames, "b") == {}
 
 
-async def test_the_library_follows_subscriptions_too(rig: OpcuaRig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_library_follows_subscriptions_too(
+    opcua: OpcuaRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With the short way switched off every change comes by asyncua's own publish loop and objects."""
     monkeypatch.setattr(inside, "_IS_SHORT", False)
-    await rig.add({"a": 0.0, "text": "twelve"})
-    driver = build(rig, {"a": "a", "text": "text"})
+    await opcua.add({"a": 0.0, "text": "twelve"})
+    driver = build(opcua, {"a": "a", "text": "text"})
     await driver.connect()
     start = datetime(2026, 11, 23, 3, tzinfo=UTC)
     for step in range(1, 31):
-        await rig.write("a", float(step), source=start + timedelta(seconds=step))
+        await opcua.write("a", float(step), source=start + timedelta(seconds=step))
     told: dict[int, tuple[Any, int]] = {}
     async with asyncio.timeout(15):
         while len(told) < 30:
@@ -236,3 +212,35 @@ async def test_the_decoder_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.undo()
     monkeypatch.setenv(inside.DECODER_VARIABLE, "library")
     assert not inside.choose_decoder()
+
+
+@pytest.mark.parametrize("decoder", ["ours", "library"])
+async def test_only_a_connection_that_rests_is_asked_whether_it_lives(
+    opcua: OpcuaRig, decoder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While answers come there is nothing to ask; asyncua itself asks all the same."""
+    monkeypatch.setattr(client, "WATCHDOG_S", 0.5)
+    monkeypatch.setattr(inside, "_IS_SHORT", decoder == "ours")
+    await opcua.add({"a": 1.0})
+    asked: list[int] = []
+    read = InternalSession.read
+
+    async def note(session: InternalSession, wish: ua.ReadParameters) -> Any:
+        asked.extend(int(one.NodeId.Identifier) for one in wish.NodesToRead if not one.NodeId.NamespaceIndex)
+        return await read(session, wish)
+
+    monkeypatch.setattr(InternalSession, "read", note)
+    driver = build(opcua, {"a": "a"}, mode="poll")
+    await driver.connect()
+    asked.clear()
+    end_s, answered_s, silence_s = monotonic() + 1.5, monotonic(), 0.0
+    while monotonic() < end_s:
+        await driver.read()
+        silence_s, answered_s = max(silence_s, monotonic() - answered_s), monotonic()
+        await asyncio.sleep(0.02)
+    was_asked = ua.ObjectIds.Server_ServerStatus_State in asked
+    assert was_asked is (decoder == "library") or silence_s > 0.4  # a busy computer is silent, too
+    async with asyncio.timeout(15):
+        while ua.ObjectIds.Server_ServerStatus_State not in asked:
+            await asyncio.sleep(0.01)
+    await driver.close()

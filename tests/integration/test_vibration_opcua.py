@@ -2,13 +2,11 @@
 
 import asyncio
 from array import array
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from math import sqrt
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from asyncua import ua
 from structlog.testing import capture_logs
 
@@ -19,7 +17,6 @@ from edge.vibration.bearings import Geometry, count_per_turn
 from models.telemetry import Frame, quality
 from tests.integration.drivers_rig import NAMESPACE, OpcuaRig
 from tests.integration.opcua_rig import PATIENCE_S, take_rows
-from tests.servers import find_free_port
 from tests.unit.vibration_rig import SKF_6205, make_fault, make_noise, make_sine
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -30,22 +27,6 @@ SAMPLES = 16_384
 MODES = ("subscription", "poll")
 INT16 = ua.VariantType.Int16
 FLOAT = ua.VariantType.Float
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared() -> AsyncIterator[OpcuaRig]:
-    """One server for all tests."""
-    rig = OpcuaRig(find_free_port())
-    await rig.start()
-    yield rig
-    await rig.stop()
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def rig(shared: OpcuaRig) -> AsyncIterator[OpcuaRig]:
-    """The shared server, with nothing of a former test on it."""
-    yield shared
-    await shared.clear()
 
 
 def make_machine(rig: OpcuaRig, mode: str, waveform: dict[str, Any] | None) -> OpcuaMachineSettings:
@@ -80,16 +61,16 @@ def list_floats(samples: "array[float]") -> ua.Variant:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_an_array_becomes_features_with_its_timestamp(rig: OpcuaRig, mode: str) -> None:
+async def test_an_array_becomes_features_with_its_timestamp(opcua: OpcuaRig, mode: str) -> None:
     """Each waveform gives one value per feature, stamped by the server; its own tag says nothing."""
-    await rig.add({"speed": 1_500.0, "wave": ua.Variant([0] * SAMPLES, INT16)})
-    driver = await connect(rig, mode, {"scale": 0.001, "features": ["rms", "crest_factor", "velocity_rms"]})
+    await opcua.add({"speed": 1_500.0, "wave": ua.Variant([0] * SAMPLES, INT16)})
+    driver = await connect(opcua, mode, {"scale": 0.001, "features": ["rms", "crest_factor", "velocity_rms"]})
     try:
         await read_until(driver, "w.rms")
         frames = []
         for second, hertz in enumerate((162.5, 325.0), 1):
             counts = [round(1_000 * sample) for sample in make_sine(hertz, 9.0)]
-            await rig.write("wave", ua.Variant(counts, INT16), source=START + timedelta(seconds=second))
+            await opcua.write("wave", ua.Variant(counts, INT16), source=START + timedelta(seconds=second))
             frames += await read_until(driver, "w.rms", since=START_NS + second * 1_000_000_000)
     finally:
         await driver.close()
@@ -104,12 +85,12 @@ async def test_an_array_becomes_features_with_its_timestamp(rig: OpcuaRig, mode:
 
 @pytest.mark.parametrize("mode", MODES)
 async def test_the_line_of_a_damaged_bearing_comes_with_the_machines_own_speed(
-    rig: OpcuaRig, mode: str
+    opcua: OpcuaRig, mode: str
 ) -> None:
     """BPFO at the speed that the machine tells stands out; standing, the lines are bad and the rest flows."""
     hertz = count_per_turn(Geometry(9, 7.94, 39.04))["bpfo"] * 1_470 / 60
-    await rig.add({"speed": 1_470.0, "wave": list_floats(make_fault(hertz, 1_470 / 60, 3))})
-    driver = await connect(rig, mode, {"bearing": SKF_6205, "speed": {"tag": "speed"}})
+    await opcua.add({"speed": 1_470.0, "wave": list_floats(make_fault(hertz, 1_470 / 60, 3))})
+    driver = await connect(opcua, mode, {"bearing": SKF_6205, "speed": {"tag": "speed"}})
     try:
         frames = await read_until(driver, "w.bpfo")
         newest = {name: column[-1] for frame in frames for name, column in frame.values.items()}
@@ -118,9 +99,9 @@ async def test_the_line_of_a_damaged_bearing_comes_with_the_machines_own_speed(
         # Later than what it holds: of two speeds that come together the newer counts.
         later = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
         later_ns = int(later.timestamp()) * 1_000_000_000
-        await rig.write("speed", 0.0, source=later)
+        await opcua.write("speed", 0.0, source=later)
         await read_until(driver, "speed", since=later_ns)
-        await rig.write("wave", list_floats(make_noise(1)), source=later)
+        await opcua.write("wave", list_floats(make_noise(1)), source=later)
         standing = await read_until(driver, "w.bpfo", since=later_ns)
     finally:
         await driver.close()
@@ -141,11 +122,11 @@ async def test_the_line_of_a_damaged_bearing_comes_with_the_machines_own_speed(
     ids=["short", "single", "text", "nan"],
 )
 async def test_what_is_no_waveform_is_bad_and_explained(
-    rig: OpcuaRig, mode: str, value: Any, code: int, reason: str
+    opcua: OpcuaRig, mode: str, value: Any, code: int, reason: str
 ) -> None:
     """Too short, a single number, text, NaN: every feature is bad, said once with its reason."""
-    await rig.add({"speed": 1.0, "wave": value})
-    driver = await connect(rig, mode, {"features": ["rms", "peak"]})
+    await opcua.add({"speed": 1.0, "wave": value})
+    driver = await connect(opcua, mode, {"features": ["rms", "peak"]})
     try:
         with capture_logs() as logs:
             frames = await read_until(driver, "w.rms")
@@ -161,10 +142,10 @@ async def test_what_is_no_waveform_is_bad_and_explained(
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_node_that_is_not_there_makes_bad_features(rig: OpcuaRig, mode: str) -> None:
+async def test_a_node_that_is_not_there_makes_bad_features(opcua: OpcuaRig, mode: str) -> None:
     """They have the node's own quality; the other tags flow."""
-    await rig.add({"speed": 25.0})
-    driver = await connect(rig, mode, {"features": ["rms"]})
+    await opcua.add({"speed": 25.0})
+    driver = await connect(opcua, mode, {"features": ["rms"]})
     try:
         frames = await read_until(driver, "w.rms")
         if not any("speed" in frame.values for frame in frames):
@@ -176,10 +157,10 @@ async def test_a_node_that_is_not_there_makes_bad_features(rig: OpcuaRig, mode: 
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_an_array_that_is_not_asked_for_is_refused_with_a_hint(rig: OpcuaRig, mode: str) -> None:
+async def test_an_array_that_is_not_asked_for_is_refused_with_a_hint(opcua: OpcuaRig, mode: str) -> None:
     """Without `waveform` it is a wrong type as ever, and the log says how to get its features."""
-    await rig.add({"speed": 1.0, "wave": [0.5] * 64})
-    driver = await connect(rig, mode, None)
+    await opcua.add({"speed": 1.0, "wave": [0.5] * 64})
+    driver = await connect(opcua, mode, None)
     try:
         with capture_logs() as logs:
             frames = await read_until(driver, "w")
@@ -191,24 +172,24 @@ async def test_an_array_that_is_not_asked_for_is_refused_with_a_hint(rig: OpcuaR
     assert "waveform: {samples" in said
 
 
-async def test_an_uncertain_array_gives_uncertain_features(rig: OpcuaRig) -> None:
+async def test_an_uncertain_array_gives_uncertain_features(opcua: OpcuaRig) -> None:
     """The server's word on the waveform is that on its features."""
-    await rig.add({"speed": 1.0, "wave": ua.Variant([0.0] * SAMPLES, FLOAT)})
-    driver = await connect(rig, "subscription", {"features": ["rms"]})
+    await opcua.add({"speed": 1.0, "wave": ua.Variant([0.0] * SAMPLES, FLOAT)})
+    driver = await connect(opcua, "subscription", {"features": ["rms"]})
     try:
         await read_until(driver, "w.rms")
         uncertain = quality.UNCERTAIN_SUB_NORMAL
-        await rig.write("wave", list_floats(make_noise(1)), source=START, status=uncertain)
+        await opcua.write("wave", list_floats(make_noise(1)), source=START, status=uncertain)
         frames = await read_until(driver, "w.rms", since=START_NS)
     finally:
         await driver.close()
     assert take_rows(frames, "w.rms")[START_NS] == (pytest.approx(1, rel=0.05), uncertain)
 
 
-async def test_a_person_sees_the_features(rig: OpcuaRig) -> None:
+async def test_a_person_sees_the_features(opcua: OpcuaRig) -> None:
     """`edge read` lists them with their units in place of the waveform."""
-    await rig.add({"speed": 1.0, "wave": list_floats(make_noise(1))})
-    readings = await read_machines([make_machine(rig, "subscription", {"unit": "g"})])
+    await opcua.add({"speed": 1.0, "wave": list_floats(make_noise(1))})
+    readings = await read_machines([make_machine(opcua, "subscription", {"unit": "g"})])
     shown = {one.tag: (one.unit, one.is_good) for one in readings}
     assert shown["w.rms"] == ("g", True)
     assert shown["w.velocity_rms"] == ("mm/s", True)

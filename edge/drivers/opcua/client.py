@@ -23,7 +23,7 @@ from cryptography.x509 import Certificate
 from edge.drivers import NotConnected
 from edge.drivers.columns import Rows, join_rows
 from edge.drivers.library_logs import silence
-from edge.drivers.opcua.inside import FAILURES, PreparedRead, prepare_read
+from edge.drivers.opcua.inside import FAILURES, PreparedRead, prepare_read, take_short_way
 from edge.drivers.opcua.node_ids import Identifier, Node
 from edge.drivers.opcua.publishing import Publishing
 from edge.drivers.opcua.reading import read_rows
@@ -59,6 +59,7 @@ class OpcuaSession:
     def __init__(self, settings: OpcuaServerSettings, nodes_per_call: int = NODES_PER_CALL_MAX) -> None:
         self._settings = settings
         self._client = Client(settings.url, timeout=settings.timeout_s, watchdog_intervall=WATCHDOG_S)
+        take_short_way(self._client)
         self._reads: dict[int, list[PreparedRead]] = {}
         self._groups: list[list[int]] = []
         self.publishing = Publishing(self._client.uaclient, self._tell_end)

@@ -1,11 +1,16 @@
 """Reads a subscription's message straight from its bytes: which one it is, and its values as columns."""
 
 import struct
+from collections.abc import Sequence
+from itertools import chain
 
 import msgspec
 
 from edge.drivers.columns import Rows
 from edge.drivers.opcua.values import ReadVariant, Unusual, decode_values, skip_header
+
+PUBLISH_REQUEST = b"\x01\x00\x3a\x03"
+"""The type id with which a PublishRequest begins: i=826, in four bytes."""
 
 PUBLISH_RESPONSE = b"\x01\x00\x3d\x03"
 """The type id with which a PublishResponse begins: i=829, in four bytes."""
@@ -36,6 +41,11 @@ class Message(msgspec.Struct):
     def is_sign_of_life(self) -> bool:
         """Return whether it tells nothing, and is not to be acknowledged."""
         return self.rows is None and not self.end
+
+
+def write_acknowledgements(told: Sequence[tuple[int, int]]) -> bytes:
+    """Return what follows a PublishRequest's header: of which subscriptions which messages have arrived."""
+    return struct.pack(f"<i{2 * len(told)}I", len(told), *chain.from_iterable(told))
 
 
 def decode_publish(octets: bytes, received_ns: int, read_variant: ReadVariant) -> Message:

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-from asyncua import ua
 from asyncua.client.ua_client import UaClient
 from asyncua.common.utils import Buffer
 from asyncua.ua.uaerrors import BadTimeout, BadTooManyPublishRequests
 
 from edge.drivers.opcua.inside import FAILURES, begin
-from edge.drivers.opcua.notifications import Message
+from edge.drivers.opcua.notifications import PUBLISH_REQUEST, Message, write_acknowledgements
 from edge.drivers.opcua.reading import read_message
 
 REQUESTS_MAX = 5
@@ -34,7 +33,7 @@ class Publishing:
         self._client = client
         self._tell_end = tell_end
         self._takers: dict[int, Take] = {}
-        self._unacknowledged: list[ua.SubscriptionAcknowledgement] = []
+        self._unacknowledged: list[tuple[int, int]] = []
         self._waiting = 0
         self._requests_max = 1
         self._timeouts = 0
@@ -50,10 +49,9 @@ class Publishing:
         while self._waiting < self._requests_max and not self._is_over:
             known, self._unacknowledged = self._unacknowledged, []
             self._unacknowledged = known[ACKNOWLEDGED_MAX:]
-            request = ua.PublishRequest()
-            request.Parameters.SubscriptionAcknowledgements = known[:ACKNOWLEDGED_MAX]
+            arrived = write_acknowledgements(known[:ACKNOWLEDGED_MAX])
             try:
-                answer = begin(self._client, request)
+                answer = begin(self._client, PUBLISH_REQUEST, arrived)
             except FAILURES as error:
                 self._end(error)
                 return
@@ -83,12 +81,7 @@ class Publishing:
     def _pass_on(self, message: Message) -> None:
         take = self._takers.get(message.subscription_id)
         if not message.is_sign_of_life:
-            self._unacknowledged.append(
-                ua.SubscriptionAcknowledgement(
-                    SubscriptionId=ua.IntegerId(message.subscription_id),
-                    SequenceNumber=ua.Counter(message.sequence),
-                )
-            )
+            self._unacknowledged.append((message.subscription_id, message.sequence))
         if take is not None:
             take(message)
 

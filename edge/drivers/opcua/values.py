@@ -46,6 +46,9 @@ _NO_MORE = b"\x00\x00\x00"
 ALIKE_MIN = 32
 """So many values alike in a row are read faster as columns than one by one."""
 
+_LOOK = 4
+"""How many times what was alike last is looked at for the next alike: a look must not cost what it saves."""
+
 _FIELDS = {key: layout[:6] for key, layout in LAYOUTS.items()}
 
 
@@ -99,14 +102,14 @@ def decode_values(
     overlap = 0 if has_handles else HANDLE_BYTES
     at -= overlap
     latest = (received_ns + FUTURE_NS_MAX) // 100 + EPOCH_1970
-    singly = ALIKE_MIN
+    singly, look = 1, count
     while count > 0:
         layout, alike = LAYOUTS.get(octets[at + 4 : at + 6]), 0
         if layout is not None:
             stride = layout.size - overlap
-            alike = count_alike(octets, at, layout, stride, count)
+            alike = count_alike(octets, at, layout, stride, min(count, look))
             if alike >= ALIKE_MIN and add_alike(rows, octets, at, layout, stride, alike, latest):
-                at, count, singly = at + alike * stride, count - alike, ALIKE_MIN
+                at, count, singly, look = at + alike * stride, count - alike, 1, _LOOK * alike
                 continue
         # Twice as many each time, so that looking for more that are alike costs little where there are none.
         few, singly = min(count, max(alike, singly)), 2 * singly
