@@ -134,21 +134,21 @@ class ShortProtocol(UASocketProtocol):
     def _is_plain(self) -> bool:
         return type(self._connection.security_policy) is SecurityPolicyNone
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, octets: bytes) -> None:
         """Pass the answers in what has come on to who waits for them."""
         self.heard_s = monotonic()
         if self.receive_buffer:
-            data, self.receive_buffer = self.receive_buffer + data, None
-        at = self._take_plain(data) if self._is_plain() else 0
-        if at < len(data):
-            super().data_received(data[at:])
+            octets, self.receive_buffer = self.receive_buffer + octets, None
+        at = self._take_plain(octets) if self._is_plain() else 0
+        if at < len(octets):
+            super().data_received(octets[at:])
 
-    def _take_plain(self, data: bytes) -> int:
+    def _take_plain(self, octets: bytes) -> int:
         """Take the messages that asyncua would take, up to one that is in any way odd; return where it is."""
         line, at = self._connection, 0
         expected = (WHOLE, line.security_token.ChannelId, line.security_token.TokenId)
         size_max = line._limits.max_recv_buffer  # noqa: SLF001
-        while (head := read_head(data, at)) is not None:
+        while (head := read_head(octets, at)) is not None:
             is_next = head.sequence - 1 == line._peer_sequence_number  # noqa: SLF001
             is_expected = (head.kind, head.channel_id, head.token_id) == expected
             if not is_next or not is_expected or head.size > size_max or line._incoming_parts:  # noqa: SLF001
@@ -156,7 +156,7 @@ class ShortProtocol(UASocketProtocol):
             if head.request_id not in self._callbackmap:
                 break
             line._peer_sequence_number = head.sequence  # noqa: SLF001
-            self._call_callback(head.request_id, Buffer(data[at + HEAD_BYTES : at + head.size]))
+            self._call_callback(head.request_id, Buffer(octets[at + HEAD_BYTES : at + head.size]))
             at += head.size
         return at
 
