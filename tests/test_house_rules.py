@@ -15,7 +15,8 @@ BANNED_WORDS = {
     *("data", "info", "util", "utils", "helper", "helpers", "common", "misc"),
     *("manager", "handler", "process", "do", "tmp"),
 }
-IMPOSED_NAMES = {"handle_DATA", "loop_misc"}  # aiosmtpd calls it by SMTP's own word; paho names it so
+# aiosmtpd calls it by SMTP's own word; paho and asyncio name theirs so
+IMPOSED_NAMES = {"handle_DATA", "loop_misc", "data_received"}
 SUPERVISORS = {"edge/agent.py", "cloud/service.py"}
 LIBRARY_FILES = {
     "pymodbus": {"edge/drivers/modbus/client.py", "edge/simulator/modbus_server.py"},
