@@ -144,10 +144,17 @@ def test_a_fault_of_the_training_is_the_machines(rig: DaskRig, monkeypatch: pyte
 def test_a_scheduler_that_is_not_there_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The address, the reason and the mend; nothing is trained."""
     monkeypatch.setattr(cluster, "CONNECT_S_MAX", 0.5)
-    for address in ("tcp://127.0.0.1:1", "nonsense://x:1"):
+    code, out, errors = train(folder, "--all", "--scheduler", "tcp://127.0.0.1:1")
+    assert (code, out) == (1, "")
+    assert "the scheduler at tcp://127.0.0.1:1 cannot be reached" in errors
+    for address, why in (
+        ("nonsense://x:1", "write tcp://HOST:PORT"),
+        ("127.0.0.1:8786", "write tcp://HOST:PORT"),
+        ("tls://127.0.0.1:8786", "DASK_DISTRIBUTED__COMM__TLS__CA_FILE"),
+    ):
         code, out, errors = train(folder, "--all", "--scheduler", address)
         assert (code, out) == (1, "")
-        assert f"the scheduler at {address} cannot be reached" in errors
+        assert why in errors
     with pytest.raises(BundleMissing):
         load_current(folder / "bundles", MACHINES[0])
 
