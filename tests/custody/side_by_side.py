@@ -17,6 +17,8 @@ MACHINES = Machines(modbus=3, opcua=0, interval_s=0.5)
 OF_THE_CLOUD = ("ingester", "store", "poison")
 """Faults of what stands behind our broker: ThingsBoard's gateways talk to ThingsBoard's server."""
 WARM_UP_S = 25.0
+SESSION_S = 60
+"""So long the server's place at the broker is kept: what is lost is to be lost by the gateways."""
 CALM_S = 40.0
 """After each fault: ThingsBoard's gateway takes so long until it is back from a broker that was away."""
 
@@ -42,7 +44,7 @@ class PeerPlant(Plant):
     """The chain with three gateways, and a server for ThingsBoard's."""
 
     def _make_site(self) -> Site:
-        self.server = Server(self.broker.port, keep=True)
+        self.server = Server(self.broker.port, keep=True, session_expiry_s=SESSION_S)
         self._exit.callback(self.server.stop)
         return PeerSite(self.folder, self.way, self._wanted)
 

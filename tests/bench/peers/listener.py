@@ -8,6 +8,8 @@ from collections.abc import Iterable
 import msgspec
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from models.telemetry import Receipt, Topics, decode_batch, encode_receipt
 from models.telemetry.topics import BatchTopic
@@ -47,9 +49,12 @@ class Arrivals(msgspec.Struct):
 
 
 class Listener:
-    """One subscriber for all gateways. With `keep` it remembers every (tag, value): what is missing shows."""
+    """One subscriber for all gateways. With `keep` it remembers every (tag, value): what is missing shows.
 
-    def __init__(self, port: int, *, keep: bool = False) -> None:
+    With `session_expiry_s` a broker that stands still is waited for so long, and keeps what comes meanwhile.
+    """
+
+    def __init__(self, port: int, *, keep: bool = False, session_expiry_s: int = 0) -> None:
         self.arrivals: dict[str, Arrivals] = {}
         self.connected_at: list[float] = []
         self._keep = keep
@@ -59,7 +64,15 @@ class Listener:
         self._client.on_connect = self._connected
         self._client.on_message = self._take
         self._ended = threading.Event()
-        self._client.connect_async("127.0.0.1", port, keepalive=5)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's is untyped
+        properties.SessionExpiryInterval = session_expiry_s
+        self._client.connect_async(
+            "127.0.0.1",
+            port,
+            keepalive=max(5, session_expiry_s),
+            clean_start=session_expiry_s == 0,
+            properties=properties,
+        )
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
