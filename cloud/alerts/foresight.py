@@ -15,7 +15,7 @@ from cloud.machines import CardBox, MachineCard
 from cloud.stores import StoreReader, Table
 from models.anomaly.features import Vector
 from models.anomaly.forecasting.experience import recall
-from models.anomaly.forecasting.outlook import Outlook, foresee
+from models.anomaly.forecasting.outlook import REACHED, Outlook, foresee
 from models.anomaly.forecasting.remaining_life import FAILURES_MIN
 from models.telemetry import MachinePath
 
@@ -23,8 +23,6 @@ NS_PER_S = 1_000_000_000
 LOOK_BACK_S = 6 * 3_600
 """How long before the alert the rise may have begun."""
 SPAN_S_MAX = 30 * 86_400
-CALM_RATIO = 0.65
-"""Of the limit: below it the rise had not begun yet."""
 ROWS_MAX = 20_000
 """More scores than this say nothing more about a trend; they are taken evenly."""
 
@@ -80,8 +78,10 @@ class Foresight:
         if by_tag is not None:
             return by_tag
         level = self._failure_ratio
-        words = f"the score reaches {level:g} times its limit"
-        return self._say(rise, "score", words, foresee(rise.seconds, rise.ratios, level))
+        outlook = foresee(rise.seconds, rise.ratios, level)
+        if outlook.reason == REACHED:
+            outlook = Outlook(reason=f"the score is at {level:g} times its limit already")
+        return self._say(rise, "score", f"the score reaches {level:g} times its limit", outlook)
 
     def _foresee_tag(self, alert: Alert, rise: Rise, card: MachineCard) -> Forecast | None:
         """Return when the strongest tag that goes up to a fixed limit will be there, if that can be told."""
@@ -131,13 +131,20 @@ def read_rise(reader: StoreReader, machine: MachinePath, raised_ns: int, end_ns:
     ratios = table.values["score"] / table.values["limit"]
     known = np.isfinite(ratios)
     times, ratios = table.timestamps[known], ratios[known]
-    calm = np.flatnonzero((ratios < CALM_RATIO) & (times <= raised_ns))
-    first = int(calm[-1]) + 1 if len(calm) else 0
+    first = find_onset(ratios[times < raised_ns])
     times, ratios = times[first:], ratios[first:]
     if len(times) < 2:
         return None
     stride = -(-len(times) // ROWS_MAX)
     return Rise(times[::-1][::stride][::-1], ratios[::-1][::stride][::-1])
+
+
+def find_onset(before: Vector) -> int:
+    """Return the row of scores in limits before an alert (n,) from where on they were above what is usual."""
+    if not len(before):
+        return 0
+    calm = np.flatnonzero(before <= min(float(np.median(before)), 1.0))
+    return int(calm[-1]) + 1 if len(calm) else 0
 
 
 def _pick_column(table: Table, tag: str, first_ns: int) -> tuple[Vector, Vector]:

@@ -9,8 +9,6 @@ from models.anomaly.forecasting.trend import correlate_neighbours, find_trend
 
 POINTS_MAX = 60
 POINTS_MIN = 12
-CHANCE_MAX = 0.01
-"""A rise that would come by chance more often than this is none."""
 BAND = (0.1, 0.9)
 RESAMPLES = 400
 AHEAD_MAX = 3.0
@@ -26,6 +24,7 @@ LEARNED_SHARE = 0.7
 PARAMETERS = 3
 """Intercept, slope and bend."""
 TINY = 1e-12
+REACHED = "the level is reached already"
 
 
 class Outlook(msgspec.Struct, frozen=True):
@@ -55,8 +54,8 @@ def foresee(times_s: Vector, values: Vector, level: float, seed: int = 0) -> Out
     if len(means) < POINTS_MIN:
         return Outlook(reason="the values since it began are too few and far between")
     if float(np.median(means[-3:])) >= level:
-        return Outlook(reason="the level is reached already")
-    if find_trend(means).chance > CHANCE_MAX:
+        return Outlook(reason=REACHED)
+    if not find_trend(means).is_rise:
         return Outlook(reason="it does not rise steadily")
     low, high = _find_band(times, means, level, seed)
     early, late = _look_back(times, means, seed)

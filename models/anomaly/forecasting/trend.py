@@ -9,14 +9,30 @@ from models.anomaly.features import Vector
 
 CORRELATION_MAX = 0.95
 """Of neighbouring residuals: above it a series is a walk, and nothing can be told from its trend."""
+CHANCE_MAX = 0.01
+"""A rise that would come by chance more often than this is none."""
+STEEP_TAU = 0.8
+STEEP_HEIGHT = 12.0
 ROUNDING = 1e-9
 
 
 class Trend(msgspec.Struct, frozen=True):
-    """`tau`: 1 where every value is above all before it, -1 where below. `chance`: that this is no rise."""
+    """`tau`: 1 where every value is above all before it, -1 where below. `chance`: that this is no rise.
+
+    `height`: from the first third to the last, in deviations of what lies beside a smooth curve.
+    """
 
     tau: float
     chance: float
+    height: float
+
+    @property
+    def is_rise(self) -> bool:
+        """Whether it rises beyond doubt: by the test, or as high and steep as no correlation explains.
+
+        Values that share a window resemble each other so much that the test could never be sure of them.
+        """
+        return self.chance <= CHANCE_MAX or (self.tau >= STEEP_TAU and self.height >= STEEP_HEIGHT)
 
 
 def find_trend(values: Vector) -> Trend:
@@ -37,7 +53,11 @@ def find_trend(values: Vector) -> Trend:
     correlation = 0.0 if is_exact else correlate_neighbours(rest)
     variance = n * (n - 1) * (2 * n + 5) / 18.0 * (1.0 + correlation) / (1.0 - correlation)
     z = (total - math.copysign(1.0, total)) / math.sqrt(variance) if total else 0.0
-    return Trend(total / (n * (n - 1) / 2.0), 0.5 * math.erfc(z / math.sqrt(2.0)))
+    third = max(n // 3, 1)
+    climbed = float(np.mean(values[-third:]) - np.mean(values[:third]))
+    deviation = max(float(np.sqrt(rest @ rest / n)), ROUNDING * float(np.ptp(values)))
+    height = climbed / deviation if deviation else 0.0
+    return Trend(total / (n * (n - 1) / 2.0), 0.5 * math.erfc(z / math.sqrt(2.0)), height)
 
 
 def correlate_neighbours(rest: Vector) -> float:
