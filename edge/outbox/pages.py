@@ -1,6 +1,6 @@
 """Finds batches in the bare pages of a damaged SQLite file, without the tree that should lead to them.
 
-The file format: https://www.sqlite.org/fileformat2.html, sections 1.6 (pages, cells) and 2.1 (records).
+The file format: https://www.sqlite.org/fileformat2.html, sections 1.5 (free pages), 1.6, 2.1.
 """
 
 from collections.abc import Iterator
@@ -20,8 +20,11 @@ class NotARow(ValueError):
 
 
 def find_batches(file: bytes) -> Iterator[Found]:
-    """Yield (sequence, machine, checksum, payload) of whatever looks like one, from any table leaf."""
+    """Yield (sequence, machine, checksum, payload) of whatever looks like one, from any table leaf in use."""
+    free = _list_free(file)
     for page in range(len(file) // PAGE_BYTES):
+        if page + 1 in free:  # what lies there was let go of
+            continue
         start = page * PAGE_BYTES
         head = start + (HEADER_BYTES if page == 0 else 0)
         if file[head] != LEAF:
@@ -30,6 +33,24 @@ def find_batches(file: bytes) -> Iterator[Found]:
         for cell in range(cells):
             with suppress(NotARow, IndexError, UnicodeDecodeError):
                 yield _read_cell(file, start, start + _number(file, head + 8 + 2 * cell, 2))
+
+
+def _list_free(file: bytes) -> set[int]:
+    """Return the pages that hold nothing any more, counted from 1; none where their list is damaged.
+
+    Batches that were delivered may be found again then: better than to pass over one that was not.
+    """
+    free: list[int] = []
+    pages = len(file) // PAGE_BYTES
+    trunk, count = (_number(file, 32, 4), _number(file, 36, 4)) if pages else (0, 0)
+    while 1 < trunk <= pages and len(free) < count:
+        start = (trunk - 1) * PAGE_BYTES
+        leaves = min(_number(file, start + 4, 4), PAGE_BYTES // 4 - 2)
+        free += [trunk, *(_number(file, start + 8 + 4 * leaf, 4) for leaf in range(leaves))]
+        trunk = _number(file, start, 4)
+    found = set(free)
+    is_sound = len(free) == len(found) == count and trunk == 0 and all(1 < page <= pages for page in free)
+    return found if is_sound else set()
 
 
 def _read_cell(file: bytes, start: int, at: int) -> Found:

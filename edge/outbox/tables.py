@@ -127,7 +127,7 @@ class OutboxTables:
         if reached:
             self.connection.execute(
                 "CREATE TABLE IF NOT EXISTS reached "
-                "(machine TEXT PRIMARY KEY, reached_ns INTEGER NOT NULL) STRICT"
+                "(machine TEXT PRIMARY KEY, reached_ns INTEGER NOT NULL) STRICT, WITHOUT ROWID"
             )
             self.connection.executemany("INSERT OR REPLACE INTO reached VALUES (?, ?)", list(reached.items()))
 

@@ -169,3 +169,24 @@ def test_nothing_older_is_given_up_for_a_rescue(damaged: Path, tmp_path: Path) -
     small.close()
     with pytest.raises(OutboxUnavailable, match="no such file"):
         survey(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("is_list_damaged", [False, True])
+def test_what_was_delivered_is_not_found_in_pages_that_are_free(
+    tmp_path: Path, is_list_damaged: bool
+) -> None:
+    """Deleting leaves the bytes where they are; with the list of free pages damaged, too much is found."""
+    path = tmp_path / "outbox.sqlite"
+    outbox = Outbox(path, "pi-01", 10**8)
+    outbox.open()
+    for number in range(1, BATCHES + 1):
+        outbox.put([(PUMP, [make_frame(number, rows_of(number))])], number)
+    outbox.release([(1, BATCHES - 5)])
+    outbox.close()
+    file = bytearray(path.read_bytes())
+    if is_list_damaged:
+        trunk = int.from_bytes(file[32:36], "big")
+        file[(trunk - 1) * PAGE_BYTES + 8 : (trunk - 1) * PAGE_BYTES + 12] = b"\xff" * 4
+    found = {sequence for sequence, *_ in find_batches(bytes(file))}
+    waiting = set(range(BATCHES - 4, BATCHES + 1))
+    assert found > waiting if is_list_damaged else found == waiting
