@@ -33,6 +33,7 @@ NS_PER_MS = 1_000_000
 PSI_STABLE_MAX, PSI_DRIFTING_MAX = 0.1, 0.25
 """As in credit scoring, where the index comes from (Siddiqi 2006): below the first nothing has moved."""
 MONTHS_MIN = 0.1
+ASKED_STRETCH = 1.05
 PROGRESS_UNITS = ((86_400.0, "days"), (3_600.0, "h"), (60.0, "min"))
 PROGRESS_UNITS_MIN = 2
 GRADES = ("low", "medium", "", "high")
@@ -128,13 +129,22 @@ def find_promised(card: Card | None) -> float | None:
     return MONTH_S / (card.windows.longest * card.grid_s) / card.limit.windows_per_false_alarm
 
 
-def count_alarms(promised: Sequence[float], judged_s: float, counted: AlarmCount) -> FalseAlarms:
+def find_asked(card: Card | None) -> float | None:
+    """Return the false alarms a month that were asked for, where no promise as rare could be given."""
+    promise = card.promise if card else None
+    return promise.asked if promise is not None and promise.promised > ASKED_STRETCH * promise.asked else None
+
+
+def count_alarms(
+    promised: Sequence[float], judged_s: float, counted: AlarmCount, asked: float | None = None
+) -> FalseAlarms:
     """Return promised and realised false alarms a machine and month; `promised` machine by machine."""
     months = judged_s / MONTH_S
-    asked = fmean(promised) if promised else None
+    mean = fmean(promised) if promised else None
     return FalseAlarms(
-        promised=asked,
-        promised_words="" if asked is None else say_rate(asked),
+        promised=mean,
+        promised_words="" if mean is None else say_rate(mean),
+        asked=asked,
         realised=round(counted.false / months, 2) if months >= MONTHS_MIN else None,
         marked=counted.marked,
         unreviewed=counted.unreviewed,

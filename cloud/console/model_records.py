@@ -145,6 +145,7 @@ class ModelRecords:
             [promised for card in cards if (promised := knowledge.find_promised(card)) is not None],
             sum(one.judged_s for one in states),
             AlarmCount(sum(one.marked for one in counted), sum(one.unreviewed for one in counted)),
+            knowledge.find_asked(cards[0]) if len(cards) == 1 else None,
         )
 
     def _find_card(self, machine: MachinePath) -> Card | None:

@@ -40,12 +40,15 @@ class ModelVersion(Shape):
 class FalseAlarms(Shape):
     """False alarms a machine and month: what was promised, and what there were in the months watched.
 
+    `asked` is what was wanted, where what was learned supports no rarer than is `promised`.
+
     `marked` false by somebody; `unreviewed` cleared, and nobody took them on: both count. `realised` is None
     before a tenth of a month was watched: a rate of less says nothing.
     """
 
     promised: float | None
     promised_words: str
+    asked: float | None
     realised: float | None
     marked: int
     unreviewed: int

@@ -55,8 +55,8 @@ def say_rate(rate: float) -> str:
 
 def name_forewarning(faults: int) -> str:
     """Return what the average forewarning time rests on."""
-    rests_on = f"{faults} real fault{'' if faults == 1 else 's'}" if faults else "no fault dated yet"
-    return f"Average forewarning, {rests_on}"
+    rests_on = f", {faults} real fault{'' if faults == 1 else 's'}" if faults else " (no fault dated)"
+    return f"Average forewarning{rests_on}"
 
 
 def say_realised(realised: float | None, counted: int, months: float) -> str:
@@ -69,7 +69,7 @@ def say_realised(realised: float | None, counted: int, months: float) -> str:
 def name_false_alarms(promised: float | None) -> str:
     """Return what the figure is of, and what was promised."""
     terms = "" if promised is None else f" (promised {say_rate(promised)})"
-    return f"False alarms per machine and month{terms}"
+    return f"False alarms per machine-month{terms}"
 
 
 def say_sigma(sigma: float) -> str:

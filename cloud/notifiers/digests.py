@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, select
 
+from cloud.alerts.tables import alert_table
 from cloud.machines import CardBox
 from cloud.notifiers import Letter, NotifierRefused
 from cloud.notifiers.digest_letter import write_digest_letter
@@ -20,6 +21,21 @@ STALE_NS = 7 * 86_400_000_000_000
 def name_digest(digest: HistoryDigest) -> str:
     """Return its name in the outbox and in mails, another one in new records: `history-7-1795400000`."""
     return f"history-{digest.id}-{digest.told_ns // 1_000_000_000}"
+
+
+def holds_news(connection: Connection, digest: HistoryDigest) -> bool:
+    """Return whether a machine was strange at a time of which no alert has told the crew."""
+    alerts = alert_table.c
+    for one in digest.strange:
+        told = (
+            select(alerts.id)
+            .where(alerts.machine == one.machine, alerts.kind == "machine", alerts.raised_ns <= one.last_ns)
+            .where(alerts.cleared_ns.is_(None) | (alerts.cleared_ns >= one.first_ns))
+            .limit(1)
+        )
+        if connection.execute(told).first() is None:
+            return True
+    return False
 
 
 class DigestDesk:
@@ -41,7 +57,8 @@ class DigestDesk:
             for digest in take_unposted(connection, POSTED_AT_ONCE_MAX):
                 if now_ns - digest.told_ns > STALE_NS:
                     continue
-                addresses = [reader.address for reader in self._readers if reader.wants(digest)]
+                is_news = holds_news(connection, digest)
+                addresses = [one.address for one in self._readers if one.wants(is_news=is_news)]
                 put_notifications(connection, addresses, name_digest(digest), "history", now_ns)
 
     def write(self, notification_id: str) -> Letter:

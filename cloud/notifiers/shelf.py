@@ -7,7 +7,6 @@ import msgspec
 from cloud.notifiers import TellHistory
 from cloud.notifiers.email import EmailSettings
 from cloud.notifiers.outbox import Address
-from cloud.watch.history_book import HistoryDigest
 from models.settings import SettingsError
 
 NotifierSettings = EmailSettings
@@ -19,9 +18,9 @@ class DigestReader(msgspec.Struct, frozen=True):
     address: Address
     wish: TellHistory
 
-    def wants(self, digest: HistoryDigest) -> bool:
-        """Return whether this digest is one to be told of."""
-        return self.wish == "all" or (self.wish == "strange" and bool(digest.strange))
+    def wants(self, *, is_news: bool) -> bool:
+        """Return whether to tell of a digest; `is_news`: it holds something strange that no alert told of."""
+        return self.wish == "all" or (self.wish == "strange" and is_news)
 
 
 def list_addresses(notifiers: Sequence[NotifierSettings]) -> list[Address]:

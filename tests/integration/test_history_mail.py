@@ -20,7 +20,7 @@ from cloud.notifiers.shelf import list_addresses, list_digest_readers
 from cloud.records import open_records
 from cloud.watch.history_book import HistoryDigest, JudgedSpan, StrangePast, has_unposted, put_digest
 from tests.integration.mail_rig import MailServer, RampReader, make_email_settings
-from tests.unit.alert_rig import PUMP, SCRIPT, START_S, make_cards
+from tests.unit.alert_rig import PUMP, SCRIPT, START_S, VIBRATION, make_cards, observe
 
 SECOND = 1_000_000_000
 START_NS = START_S * SECOND
@@ -43,15 +43,15 @@ class Office:
     def __init__(self, folder: Path, *settings: EmailSettings) -> None:
         self.engine = open_records(f"sqlite:///{folder}/records.sqlite")
         self.outbox = NotificationOutbox(self.engine)
-        cards = make_cards()
+        cards, began_ns = make_cards(), time.time_ns()
         self.book = AlertBook(
             self.engine,
             AlertSettings(),
             cards,
             adviser=load_adviser(),
             addresses=list_addresses(settings),
+            clock_ns=lambda: START_NS + time.time_ns() - began_ns,
         )
-        began_ns = time.time_ns()
         url = "http://forewarn.plant.example:8080/"
         self.post = Post(
             self.outbox,
@@ -87,18 +87,19 @@ class Office:
             await asyncio.sleep(0.02)
 
 
-def make_digest(*, is_strange: bool = True) -> HistoryDigest:
+def make_digest(*, is_strange: bool = True, before_s: int = 0) -> HistoryDigest:
     """Return what three and a half hours of a pump and a fan showed: the pump was strange twice."""
-    span = JudgedSpan(str(PUMP), START_NS, START_NS + 12_600 * SECOND, 12_600)
+    begin_ns = START_NS - before_s * SECOND
+    span = JudgedSpan(str(PUMP), begin_ns, begin_ns + 12_600 * SECOND, 12_600)
     found = StrangePast(
         machine=str(PUMP),
-        first_ns=START_NS + 900 * SECOND,
-        last_ns=START_NS + 8_000 * SECOND,
+        first_ns=begin_ns + 900 * SECOND,
+        last_ns=begin_ns + 8_000 * SECOND,
         rows_above=700,
         peak=3.42,
         tags=["bearing_temperature", SCRIPT],
         episodes=2,
-        peak_ns=START_NS + 7_320 * SECOND,
+        peak_ns=begin_ns + 7_320 * SECOND,
     )
     calm = JudgedSpan(FAN, START_NS, START_NS + 60 * SECOND, 60)
     return HistoryDigest(START_NS, 12_660, [found] if is_strange else [], [span, calm])
@@ -139,6 +140,21 @@ async def test_a_digest_is_one_mail_and_no_alert(
         assert "Fan 1" in body
     assert SCRIPT not in html
     assert office.book.list_alerts() == []
+
+
+async def test_what_an_alert_has_told_is_not_told_again(server: MailServer, tmp_path: Path) -> None:
+    """The backlog of a machine whose alert was open at that time is no news; that of before it is."""
+    office = Office(tmp_path, make_email_settings(server.port))
+    for second in range(10):
+        office.book.observe([observe(second, 2.4, contributions=[VIBRATION])])
+    async with office.running():
+        put_digest(office.engine, make_digest())
+        assert await office.wait_told(1) == []
+        put_digest(office.engine, make_digest(before_s=20_000))
+        (row,) = await office.wait_told(2)
+    assert row.state == "sent"
+    subjects = [mail["Subject"] for _, mail in server.taken]
+    assert ["was judged" in subject for subject in subjects] == [False, True]
 
 
 async def test_what_was_calm_is_told_to_who_asks_for_all(server: MailServer, tmp_path: Path) -> None:

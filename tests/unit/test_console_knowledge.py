@@ -188,10 +188,10 @@ def test_history_tells_strange_spans_and_the_newest_calm_one() -> None:
 
 def test_figures_of_the_plant_say_what_they_rest_on() -> None:
     """Without a dated fault, and before there is a rate, too."""
-    assert name_forewarning(0) == "Average forewarning, no fault dated yet"
+    assert name_forewarning(0) == "Average forewarning (no fault dated)"
     assert name_forewarning(1) == "Average forewarning, 1 real fault"
-    assert name_false_alarms(None) == "False alarms per machine and month"
-    assert name_false_alarms(1.0) == "False alarms per machine and month (promised 1)"
+    assert name_false_alarms(None) == "False alarms per machine-month"
+    assert name_false_alarms(1.0) == "False alarms per machine-month (promised 1)"
     assert [say_realised(*one) for one in ((0.44, 3, 6.0), (None, 2, 0.01), (None, 0, 0.0))] == [
         *("0.4", "2 so far", "–"),
     ]
