@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edge.simulator.modbus_server import FloatRegisters, ModbusServer
+from edge.simulator.modbus_server import FloatRegisters, ModbusServer, WaveRegisters
 from edge.simulator.opcua_server import OpcuaServer
 from edge.simulator.pace import wait
-from edge.simulator.plant import PlantSettings, label_faults
-from edge.simulator.sections import Section, list_edge_machines
+from edge.simulator.plant import PlantSettings, SimulatedMachineSettings, label_faults
+from edge.simulator.sections import WAVEFORM_ADDRESS, Section, list_edge_machines
 from edge.simulator.simulation import Simulation, begin
+from edge.simulator.waveforms import COUNT_MS2, NODE
 
 BEHIND_S_MAX = 60.0
 
@@ -37,7 +38,7 @@ class LivePlant:
         self._update_steps = max(round(plant.update_s / plant.step_s), 1)
         self._simulations: list[Simulation] = []
         self._registers = {
-            machine.path.machine: FloatRegisters(list(machine.tags))
+            machine.path.machine: _make_registers(machine)
             for machine in plant.machines
             if machine.protocol == "modbus"
         }
@@ -63,6 +64,8 @@ class LivePlant:
             for machine in self._plant.machines:
                 if machine.protocol == "opcua":
                     await self._opcua.add_machine(machine.path.machine, list(machine.tags), self._clock_ns())
+                    if machine.waveform is not None:
+                        await self._opcua.add_waveform(machine.path.machine, NODE, self._clock_ns())
         self._simulations = begin(self._plant, self._find_step())
         for simulation in self._simulations:
             await self._show(simulation, always=True)
@@ -87,6 +90,22 @@ class LivePlant:
         elif self._opcua is not None and (always or simulation.step % self._update_steps == 0):
             timestamp_ns = self._start_ns + simulation.step * self._step_ns
             await self._opcua.write(name, simulation.measure(), timestamp_ns)
+        await self._show_waveform(simulation, always=always)
+
+    async def _show_waveform(self, simulation: Simulation, *, always: bool) -> None:
+        waveform = simulation.machine.waveform
+        if waveform is None:
+            return
+        steps = max(round(waveform.interval_s / self._plant.step_s), 1)
+        if not always and simulation.step % steps:
+            return
+        name = simulation.machine.path.machine
+        registers = self._registers.get(name)
+        if isinstance(registers, WaveRegisters):
+            registers.write_waveform(simulation.listen())
+        elif self._opcua is not None:
+            timestamp_ns = self._start_ns + simulation.step * self._step_ns
+            await self._opcua.write_waveform(name, simulation.listen(), timestamp_ns)
 
     def _find_step(self) -> int:
         return (self._clock_ns() - self._start_ns) // self._step_ns
@@ -115,3 +134,9 @@ class LivePlant:
             await self._modbus.stop()
         if self._opcua is not None:
             await self._opcua.stop()
+
+
+def _make_registers(machine: SimulatedMachineSettings) -> FloatRegisters:
+    if machine.waveform is None:
+        return FloatRegisters(list(machine.tags))
+    return WaveRegisters(list(machine.tags), WAVEFORM_ADDRESS, machine.waveform.samples, COUNT_MS2)

@@ -44,11 +44,37 @@ class FloatRegisters:
     def write(self, values: Mapping[str, float]) -> None:
         """Replace all values at once."""
         packed = struct.pack(f">{len(self._tags)}f", *(values[tag] for tag in self._tags))
-        self._words = struct.unpack(f">{self.count}H", packed)
+        self._words = struct.unpack(f">{len(self._words)}H", packed)
 
     def read(self, address: int, transaction: int) -> Sequence[int]:  # noqa: ARG002  # the same words for every request
         """Return the words of the latest values."""
         return self._words
+
+
+class WaveRegisters(FloatRegisters):
+    """The latest values, and an int16 waveform from `address` on; the register before it counts waveforms."""
+
+    def __init__(self, tags: Sequence[str], address: int, samples: int, unit_per_count: float) -> None:
+        super().__init__(tags)
+        self._unit_per_count = unit_per_count
+        self._counter = 0
+        self._between: tuple[int, ...] = (0,) * (address - 1 - super().count)
+        self._waveform: tuple[int, ...] = (0,) * samples
+
+    @property
+    def count(self) -> int:
+        """Values, a gap, the counter, the waveform."""
+        return super().count + len(self._between) + 1 + len(self._waveform)
+
+    def write_waveform(self, samples: Sequence[float]) -> None:
+        """Replace the waveform, and count it."""
+        counts = [min(max(round(one / self._unit_per_count), -32_768), 32_767) for one in samples]
+        self._waveform = struct.unpack(f">{len(counts)}H", struct.pack(f">{len(counts)}h", *counts))
+        self._counter = (self._counter + 1) % 65_536
+
+    def read(self, address: int, transaction: int) -> Sequence[int]:
+        """Return the words of the latest values and of the waveform."""
+        return (*super().read(address, transaction), *self._between, self._counter, *self._waveform)
 
 
 class ModbusServer:

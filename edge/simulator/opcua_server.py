@@ -85,6 +85,7 @@ class OpcuaServer:
         self._port = port
         self._namespace = 0
         self._nodes: dict[tuple[str, str], ua.NodeId] = {}
+        self._waveforms: dict[str, ua.NodeId] = {}
         self._server = Server(iserver=_SmallInternalServer())
 
     async def start(self) -> None:
@@ -108,11 +109,7 @@ class OpcuaServer:
 
     async def add_machine(self, machine: str, tags: Sequence[str], waiting_since_ns: int) -> None:
         """Add an object with one Double node per tag, which has no value: bad since `waiting_since_ns`."""
-        waiting = ua.DataValue(
-            Value=ua.Variant(None, ua.VariantType.Null),
-            StatusCode=ua.StatusCode(ua.UInt32(StatusCodes.BadWaitingForInitialData)),
-            SourceTimestamp=_convert_time(waiting_since_ns),
-        )
+        waiting = _make_waiting(waiting_since_ns)
         place = ua.NodeId(ua.String(machine), ua.Int16(self._namespace))
         thing = await self._server.nodes.objects.add_object(
             place, ua.QualifiedName(machine, ua.UInt16(self._namespace))
@@ -129,6 +126,25 @@ class OpcuaServer:
         observed = _convert_time(timestamp_ns)
         for tag, value in values.items():
             await self._server.write_attribute_value(self._nodes[machine, tag], _stamp_value(value, observed))
+
+    async def add_waveform(self, machine: str, name: str, waiting_since_ns: int) -> None:
+        """Add a node of the machine that holds an array of Double."""
+        place = ua.NodeId(ua.String(machine), ua.Int16(self._namespace))
+        node_id = ua.NodeId(ua.String(f"{machine}.{name}"), ua.Int16(self._namespace))
+        thing = self._server.get_node(place)
+        shown = ua.QualifiedName(name, ua.UInt16(self._namespace))
+        await thing.add_variable(node_id, shown, [0.0], ua.VariantType.Double)
+        await self._server.write_attribute_value(node_id, _make_waiting(waiting_since_ns))
+        self._waveforms[machine] = node_id
+
+    async def write_waveform(self, machine: str, samples: Sequence[float], timestamp_ns: int) -> None:
+        """Give the machine's waveform, recorded at `timestamp_ns`."""
+        value = ua.DataValue(
+            Value=ua.Variant(list(samples), ua.VariantType.Double),
+            StatusCode=ua.StatusCode(ua.UInt32(StatusCodes.Good)),
+            SourceTimestamp=_convert_time(timestamp_ns),
+        )
+        await self._server.write_attribute_value(self._waveforms[machine], value)
 
     def count_watched(self, machine: str) -> int:
         """Return how many of the machine's tags some client has subscribed to."""
@@ -164,6 +180,14 @@ class OpcuaServer:
 
 def _convert_time(timestamp_ns: int) -> ua.DateTime:
     return _EPOCH + timedelta(microseconds=timestamp_ns // 1000)
+
+
+def _make_waiting(since_ns: int) -> ua.DataValue:
+    return ua.DataValue(
+        Value=ua.Variant(None, ua.VariantType.Null),
+        StatusCode=ua.StatusCode(ua.UInt32(StatusCodes.BadWaitingForInitialData)),
+        SourceTimestamp=_convert_time(since_ns),
+    )
 
 
 def _stamp_value(value: float | None, observed: ua.DateTime) -> ua.DataValue:

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from edge.drivers.tags import PathOfMachine
 from edge.simulator.machines import KINDS, FaultKind, Kind, MachineType
 from edge.simulator.physics import Load
+from edge.simulator.waveforms import TAG, SimulatedWaveformSettings
 from models.settings import Settings
 from models.telemetry import MachinePath
 
@@ -49,6 +50,7 @@ class SimulatedMachineSettings(Settings):
     unit_id: int = Field(default=1, ge=1, le=247)
     load: LoadSettings = LoadSettings()
     tags: dict[str, SimulatedTagSettings] = Field(min_length=1)
+    waveform: SimulatedWaveformSettings | None = None
 
     @field_validator("tags")
     @classmethod
@@ -61,6 +63,15 @@ class SimulatedMachineSettings(Settings):
                 known = ", ".join(kind.sensors)
                 raise ValueError(f"a {info.data['type']} has no tag {tag!r}; it has {known}")
         return tags
+
+    @field_validator("waveform")
+    @classmethod
+    def _knows_its_speed(
+        cls, waveform: SimulatedWaveformSettings | None, info: ValidationInfo
+    ) -> SimulatedWaveformSettings | None:
+        if waveform is not None and "speed" not in info.data.get("tags", {"speed": None}):
+            raise ValueError(f"{TAG} needs the tag speed: the bearing's lines move with it")
+        return waveform
 
     @property
     def kind(self) -> Kind:
@@ -148,6 +159,18 @@ def choose_machine(kind: str, machines: Sequence[SimulatedMachineSettings]) -> M
     able = [machine for machine in machines if kind in machine.kind.shows]
     able.sort(key=lambda machine: machine.type != preferred)
     return able[0].path if able else None
+
+
+def listen(plant: PlantSettings) -> PlantSettings:
+    """Return the plant with an accelerometer on the machine whose bearing's wear shows best."""
+    path = choose_machine("bearing", plant.machines)
+    machines = [
+        machine.model_copy(update={"waveform": machine.waveform or SimulatedWaveformSettings()})
+        if machine.path == path
+        else machine
+        for machine in plant.machines
+    ]
+    return plant.changed(machines=tuple(machines))
 
 
 class FaultLabel(msgspec.Struct, frozen=True):

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from edge.simulator.plant import NAMESPACE, PlantSettings, SimulatedMachineSettings
+from edge.simulator.waveforms import COUNT_MS2, NODE, TAG, describe_waveform
 
 Section = list[dict[str, Any]]
 INTERVAL_S = 0.5
+WAVEFORM_ADDRESS = 1000
+"""Where a Modbus waveform begins; the register before it counts waveforms."""
 
 
 def list_node_tags(machine: str, units: Mapping[str, str]) -> Section:
@@ -64,13 +67,26 @@ def list_edge_machines(plant: PlantSettings, opcua_url: str | None, modbus_addre
         units = {tag: card.unit for tag, card in machine.tags.items()}
         if machine.protocol == "opcua":
             assert opcua_url is not None  # a plant with such a machine has the server
-            tags = list_node_tags(machine.path.machine, units)
+            tags = [*list_node_tags(machine.path.machine, units), *_list_waveforms(machine)]
             section.append(describe_opcua_machine(str(machine.path), opcua_url, tags))
         else:
             assert modbus_address is not None  # a plant with such a machine has the server
-            tags = list_register_tags(units, "float32", 2)
+            tags = [*list_register_tags(units, "float32", 2), *_list_waveforms(machine)]
             section.append(describe_modbus_machine(str(machine.path), modbus_address, machine.unit_id, tags))
     return section
+
+
+def _list_waveforms(machine: SimulatedMachineSettings) -> Section:
+    """Return the tag of a machine's waveform in edge.yaml, if it has one."""
+    if machine.waveform is None:
+        return []
+    tag: dict[str, Any] = {"name": TAG, "interval_s": machine.waveform.interval_s}
+    if machine.protocol == "opcua":
+        tag["node_id"] = f"nsu={NAMESPACE};s={machine.path.machine}.{NODE}"
+    else:
+        tag |= {"table": "holding", "address": WAVEFORM_ADDRESS, "type": "int16", "scale": COUNT_MS2}
+        tag["counter_address"] = WAVEFORM_ADDRESS - 1
+    return [tag | {"waveform": describe_waveform(machine.waveform)}]
 
 
 def list_cloud_machines(plant: PlantSettings) -> Section:

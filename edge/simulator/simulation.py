@@ -2,11 +2,12 @@
 
 import csv
 import math
+from array import array
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edge.simulator.machines import CHANCES, FaultKind, measure
+from edge.simulator.machines import CHANCES, TURBULENCE_CHANCES, FaultKind, measure
 from edge.simulator.physics import (
     BLOCK_STEPS,
     Drive,
@@ -19,11 +20,13 @@ from edge.simulator.physics import (
     rest,
 )
 from edge.simulator.plant import FaultSettings, PlantSettings, SimulatedMachineSettings, find_stuck_tag
+from edge.simulator.waveforms import make_waveform
 from models.errors import ForewarnError
 
 # Twelve of the slowest time constant (600 s): what is left of the first state is below every resolution.
 SETTLE_S = 7200.0
 SETTLE_STEPS_MAX = 50_000
+UNBALANCE_MM_S = 1.5
 
 
 class HistoryRejected(ForewarnError):
@@ -62,6 +65,20 @@ class Simulation:
         chance = self._draw(self.step)
         shown = measure(self.machine.kind, self._state, self._drive(self.step * self._step_s), chance)
         return {tag: self._stuck.get(tag, shown[tag]) for tag in self.machine.tags}
+
+    def listen(self) -> "array[float]":
+        """Return what the machine's accelerometer hears at this step (m/s2)."""
+        assert self.machine.waveform is not None  # only such a machine is asked
+        drive = self._drive(self.step * self._step_s)
+        truth = self.machine.kind.look(self._state, drive, (0.0,) * TURBULENCE_CHANCES)
+        return make_waveform(
+            self.machine.waveform,
+            f"{self._stream}/waveform/{self.step}",
+            shaft_hz=truth["speed"] / 60.0,
+            # Wear is heard as strokes: what the shaft itself shakes is that of a sound bearing.
+            velocity_mm_s=UNBALANCE_MM_S * self._state.speed**2,
+            severity=drive.faults.bearing if self._state.speed > 0.1 else 0.0,
+        )
 
     def _advance(self) -> None:
         time_s = self.step * self._step_s

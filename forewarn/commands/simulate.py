@@ -46,6 +46,9 @@ def simulate(
     onset: Annotated[float, Option(help="The fault begins: seconds after the start.")] = 30.0,
     failure: Annotated[float | None, Option(help="The machine fails: seconds after the start (100).")] = None,
     tag: Annotated[str | None, Option(help="The tag that --fault stuck-tag freezes.")] = None,
+    vibration: Annotated[
+        bool, Option(help="Add an accelerometer to the machine of --fault bearing.")
+    ] = False,
     edge_config: Annotated[Path | None, Option(help="Write the machines of edge.yaml here.")] = None,
     cloud_config: Annotated[Path | None, Option(help="Write the machines of cloud.yaml here.")] = None,
     csv_dir: Annotated[Path | None, Option(help="Write the healthy past here and end.")] = None,
@@ -70,13 +73,10 @@ def simulate(
         served = Replayed(replay, machine, protocol, port, speed, _split(columns), wait_for_client)
         _replay(served, linger_s, edge_config)
         return
-    plant = load_settings(config, PlantSettings)
-    if seed is not None:
-        plant = plant.changed(seed=seed)
+    plant = _change(load_settings(config, PlantSettings), seed, opcua_port, modbus_port, hears=vibration)
     if csv_dir is not None:
         _write_past(plant, history, interval, time.time() if until is None else until, csv_dir)
         return
-    plant = _choose_ports(plant, opcua_port, modbus_port)
     if fault is not None:
         plant = _add_fault(plant, kind=fault, machine=machine, onset_s=onset, failure_s=failure, tag=tag)
     _serve(plant, time.time() if start_at is None else start_at, edge_config, cloud_config)
@@ -91,14 +91,19 @@ def _write_past(
         typer.echo(file)
 
 
-def _choose_ports(plant: "PlantSettings", opcua_port: int | None, modbus_port: int | None) -> "PlantSettings":
-    from edge.simulator.plant import PortSettings
+def _change(
+    plant: "PlantSettings", seed: int | None, opcua_port: int | None, modbus_port: int | None, *, hears: bool
+) -> "PlantSettings":
+    """Return the plant as the options have it; one that `hears` has an accelerometer."""
+    from edge.simulator.plant import PortSettings, listen
 
+    if seed is not None:
+        plant = plant.changed(seed=seed)
     if opcua_port is not None:
         plant = plant.changed(opcua=PortSettings(port=opcua_port))
     if modbus_port is not None:
         plant = plant.changed(modbus=PortSettings(port=modbus_port))
-    return plant
+    return listen(plant) if hears else plant
 
 
 def _add_fault(
