@@ -11,6 +11,7 @@ from tests.servers import find_free_port
 
 ROOT = Path(__file__).parents[2]
 NAMESPACES = Path("/run/netns")
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 LINES: dict[Mode, tuple[float, float, float]] = {
     "ok": (0.0, 0.0, 0.0),
     "cut": (0.0, 0.0, 0.0),
@@ -58,7 +59,7 @@ class NamespaceWay:
         if os.geteuid() != 0:
             raise NoNamespaces("only root may make network namespaces")
         for program in ("ip", "nsenter"):
-            if shutil.which(program) is None:
+            if shutil.which(program, path=PATH) is None:
                 raise NoNamespaces(f"{program} is not installed (Debian's iproute2, util-linux)")
         try:
             self._make_links()
@@ -136,7 +137,7 @@ class NamespaceWay:
             ["ip", "netns", "delete", self._site],
             ["ip", "netns", "delete", self._line],
         ):
-            subprocess.run(words, check=False, capture_output=True)
+            subprocess.run(words, check=False, capture_output=True, env=os.environ | {"PATH": PATH})
 
 
 def _enter(namespace: str) -> list[str]:
@@ -146,4 +147,5 @@ def _enter(namespace: str) -> list[str]:
 
 def _run(*command: str) -> str:
     """Run a command; what it printed."""
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    environment = os.environ | {"PATH": PATH}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout

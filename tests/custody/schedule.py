@@ -86,6 +86,7 @@ def run_schedule(
 ) -> Outcome:
     """Strike with each fault in turn, drain, and return what came of it."""
     began = time.monotonic()
+    say(f"\nthe way between gateways and broker: {plant.way.words}")
     strikes, fullest = [], Weight()
     with healed(plant):
         for fault in faults:
