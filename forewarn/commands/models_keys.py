@@ -42,10 +42,10 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show which key signs models here, and which are trusted."""
-    from models.anomaly.signing import list_trusted, load_private, name_key
+    from models.anomaly.signing import list_trusted, name_key, read_private
 
     _, place = _locate(config, bundles)
-    own = name_key(load_private(place).public_key()) if place.private.exists() else None
+    own = name_key(read_private(place).public_key()) if place.private.exists() else None
     trusted = {name: str(file) for name, file in list_trusted(place).items()}
     if as_json:
         typer.echo(json.dumps({"own": own, "private": str(place.private), "trusted": trusted}, indent=2))
@@ -54,7 +54,8 @@ def show(
         typer.echo(f"no model was trained here yet: the first training makes the key {place.private}")
     else:
         typer.echo(f"models trained here are signed by key {own} ({place.private})")
-        typer.echo(f"  to have them believed elsewhere: forewarn models keys trust {Path(trusted[own]).name}")
+        file = Path(trusted[own]).name if own in trusted else "its public half, kept by the next training"
+        typer.echo(f"  to have them believed elsewhere: forewarn models keys trust {file}")
     for name, file in trusted.items():
         typer.echo(f"trusted: {name}  {file}{'  (our own)' if name == own else ''}")
 

@@ -50,6 +50,8 @@ def list_models(
         typer.echo(str(path))
         for version in list_versions(settings.bundles, path):
             typer.echo(f"  {_describe(version)}")
+            if trouble := _find_trouble(version, settings):
+                typer.echo(f"    not in charge: {trouble}")
         if str(path) in refits:
             kept = refits[str(path)]
             typer.echo(f"  last refit {say_instant(kept.at_ns)}: {kept.refit.words}")
@@ -129,6 +131,19 @@ def _list_machines(settings: "CloudSettings") -> "list[MachinePath]":
         reader.close()
     homes = settings.bundles.glob("*.*.*.*") if settings.bundles.is_dir() else []
     return sorted(stored | {MachinePath.parse(home.name.replace(".", "/")) for home in homes})
+
+
+def _find_trouble(version: "Version", settings: "CloudSettings") -> str:
+    """Return why the current version cannot take charge, "" where it can."""
+    from models.anomaly.bundle import BundleDamaged, load_bundle
+
+    if not version.is_current:
+        return ""
+    try:
+        load_bundle(version.folder, settings.watch.locate_keys(settings.bundles))
+    except BundleDamaged as error:
+        return str(error)
+    return ""
 
 
 def _describe(version: "Version") -> str:

@@ -1,6 +1,7 @@
 """Checks what cloud.yaml leads to: broker, records, store, models, mail server, the console's port."""
 
 import socket
+import stat
 from pathlib import Path
 
 from cloud.console.settings import ConsoleSettings
@@ -11,6 +12,7 @@ from cloud.transactions import RecordsUnavailable
 from forewarn.doctor.broker import check_broker
 from forewarn.doctor.findings import Finding
 from models.anomaly.bundle import BundleDamaged, BundleMissing, load_current
+from models.anomaly.signing import Keys, KeyUnusable, list_trusted, name_key, read_private
 from models.settings import SettingsError
 
 GREETING_S_MAX = 10.0
@@ -23,6 +25,7 @@ def check_cloud(settings: CloudSettings) -> list[Finding]:
         *check_broker(settings.broker),
         check_records(settings.records),
         store,
+        *check_keys(settings.watch.locate_keys(settings.bundles)),
         *(check_bundle(settings, machine) for machine in machines),
         *(check_mail_server(one) for one in settings.notifiers if isinstance(one, EmailSettings)),
         check_console(settings.console),
@@ -56,6 +59,22 @@ def check_store(settings: CloudSettings) -> tuple[Finding, list[StoredMachine]]:
     finally:
         reader.close()
     return Finding("ok", "store", f"answers, {len(machines)} machines ({described})"), machines
+
+
+def check_keys(keys: Keys) -> list[Finding]:
+    """Look at the key that signs models, where one was made: others must not read it."""
+    what = "key of models"
+    if not keys.private.exists():
+        return []
+    try:
+        name = name_key(read_private(keys).public_key())
+    except KeyUnusable as error:
+        return [Finding("fail", what, str(error))]
+    mode = stat.S_IMODE(keys.private.stat().st_mode)
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        words = f"others can read {keys.private} and sign models with it: chmod 600 {keys.private}"
+        return [Finding("warn", what, words)]
+    return [Finding("ok", what, f"{name}; {len(list_trusted(keys))} trusted")]
 
 
 def check_bundle(settings: CloudSettings, machine: StoredMachine) -> Finding:

@@ -108,6 +108,14 @@ def make_key(keys: Keys) -> "Ed25519PrivateKey":
 
 def load_private(keys: Keys) -> "Ed25519PrivateKey":
     """Return the key that signs here, its public key trusted; raise `KeyUnusable`."""
+    private = read_private(keys)
+    if name_key(private.public_key()) not in list_trusted(keys):
+        _keep_trusted(private.public_key(), keys)
+    return private
+
+
+def read_private(keys: Keys) -> "Ed25519PrivateKey":
+    """Return the key that signs here, and change nothing; raise `KeyUnusable`."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -120,8 +128,6 @@ def load_private(keys: Keys) -> "Ed25519PrivateKey":
         ) from error
     if not isinstance(private, Ed25519PrivateKey):
         raise KeyUnusable(f"{keys.private}: is no Ed25519 key: openssl genpkey -algorithm ed25519 makes one")
-    if name_key(private.public_key()) not in list_trusted(keys):
-        _keep_trusted(private.public_key(), keys)
     return private
 
 

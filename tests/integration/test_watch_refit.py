@@ -20,7 +20,7 @@ from cloud.watch.refit import Event, leave_out
 from cloud.watch.refit_book import RefitBook
 from cloud.watch.school import School
 from cloud.watch.watching import LearningSettings
-from models.anomaly.bundle import find_current
+from models.anomaly.bundle import find_current, load_current
 from models.telemetry import Frame
 from tests.integration.watch_replay_rig import (
     MACHINES,
@@ -102,6 +102,11 @@ def test_a_challenger_that_is_no_worse_takes_charge(rig: ReplayRig, tmp_path: Pa
     assert "1 confirmed events replayed" in refit.words
     newer = find_current(rig.bundles, PUMP)
     assert newer.name > champion.name
+    origin = load_current(rig.bundles, PUMP).card.origin
+    assert origin.parent == champion.name
+    assert [event.is_found for event in origin.replayed] == [True]
+    (left_out,) = origin.exclusions
+    assert left_out[0] < origin.replayed[0].first_ns < origin.replayed[0].last_ns < left_out[1]
     assert champion.is_dir()
     school.look(threading.Event())
     assert find_current(rig.bundles, PUMP) == newer

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from forewarn.cli import app
+from forewarn.doctor.cloud import check_keys
 from models.anomaly import signing
 from models.anomaly.bundle import Bundle, BundleForeign, load_bundle, save_bundle
 from models.anomaly.signing import locate_keys
@@ -72,6 +73,41 @@ def test_a_bundle_is_signed_by_hand(tmp_path: Path, bundle: Bundle) -> None:
     assert load_bundle(folder, keys).signer in words
     with pytest.raises(BundleForeign):
         load_bundle(folder)
+
+
+def test_a_key_that_was_brought_is_shown_and_nothing_is_changed(tmp_path: Path) -> None:
+    """Before it has signed anything a key of the settings is shown; looking trusts nothing."""
+    (tmp_path / "cloud.yaml").write_text(CONFIG)
+    made = signing.make_key(signing.Keys(tmp_path / "secret" / "key.pem", tmp_path / "elsewhere"))
+    code, words = call("keys", "show", "--config", tmp_path / "cloud.yaml")
+    assert (code, signing.name_key(made.public_key()) in words) == (0, True)
+    assert not (tmp_path / "public").exists()
+
+
+def test_the_doctor_looks_at_the_key(tmp_path: Path, bundle: Bundle) -> None:
+    """A key that others can read is a warning with its mend, one that is none a failure, none is nothing."""
+    keys = locate_keys(tmp_path)
+    assert check_keys(keys) == []
+    assert not keys.private.parent.exists()
+    save_bundle(tmp_path, bundle)
+    (found,) = check_keys(keys)
+    assert (found.verdict, "1 trusted" in found.words) == ("ok", True)
+    keys.private.chmod(0o640)
+    (found,) = check_keys(keys)
+    assert (found.verdict, f"chmod 600 {keys.private}" in found.words) == ("warn", True)
+    keys.private.write_text("nothing")
+    (found,) = check_keys(keys)
+    assert (found.verdict, str(keys.private) in found.words) == ("fail", True)
+
+
+def test_the_list_says_that_a_model_is_not_believed(tmp_path: Path, bundle: Bundle) -> None:
+    """`models list` names the one that the pointer means, and why it cannot take charge."""
+    (tmp_path / "cloud.yaml").write_text(CONFIG.replace("watch:", "# watch:"))
+    folder = save_bundle(tmp_path / "bundles", bundle)
+    assert "not in charge" not in call("list", "--config", tmp_path / "cloud.yaml")[1]
+    (folder / "signature.json").unlink()
+    words = call("list", "--config", tmp_path / "cloud.yaml")[1]
+    assert f"not in charge: {folder}: nobody has signed it" in words
 
 
 def test_somebody_must_be_meant(tmp_path: Path) -> None:
