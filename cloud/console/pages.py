@@ -13,10 +13,12 @@ from cloud.alerts.verdicts import VERDICT_WORDS
 from cloud.console import words
 from cloud.console.api import ALERTS_MAX, Instant, Machine, find_alert, find_row
 from cloud.console.assets import link_asset
+from cloud.console.model_shapes import ModelSheet
 from cloud.console.overview import STATE_WORDS
 from cloud.console.security import FormTokens, keep_visit
 from cloud.console.shapes import AlertSheet
-from cloud.console.view import PlantView
+from cloud.console.view import RECORDS_AWAY, PlantView
+from models.telemetry import MachinePath
 
 ALERT_BEFORE_MS = 240_000
 ALERT_AFTER_MS = 240_000
@@ -112,7 +114,7 @@ def _add_machine_pages(router: APIRouter, view: PlantView, pages: Pages, tokens:
             page="machine",
             row=row,
             facts=facts,
-            model=view.read_model(machine),
+            model=_read_kindly(view, machine),
             token=token,
         )
         keep_visit(page, visit)
@@ -122,6 +124,14 @@ def _add_machine_pages(router: APIRouter, view: PlantView, pages: Pages, tokens:
     def knowledge_part(machine: Machine) -> Response:
         row = find_row(view, machine)
         return pages.render("knowledge.html", row=row, model=view.read_model(machine))
+
+
+def _read_kindly(view: PlantView, machine: MachinePath) -> ModelSheet | None:
+    """Return what the model knows; None while the records are away: the charts do without them."""
+    try:
+        return view.read_model(machine)
+    except RECORDS_AWAY:
+        return None
 
 
 def _add_alert_pages(router: APIRouter, view: PlantView, pages: Pages, tokens: FormTokens) -> None:

@@ -231,7 +231,10 @@ def test_without_its_records_the_console_says_so(rig: PlantRig) -> None:
 def test_the_api_is_described(rig: PlantRig) -> None:
     """OpenAPI names every address of the API; the pages are none of it."""
     paths = get(rig, "/api/v1/openapi.json").json()["paths"]
+    machine = "/api/v1/machines/{site}/{area}/{line}/{machine}"
     assert {"/api/v1/machines", "/api/v1/alerts/{alert_id}/acknowledge", "/api/v1/live", "/healthz"} <= set(
         paths
     )
+    assert {f"{machine}/model", f"{machine}/learn-anew"} <= set(paths)
+    assert all(one.get("summary") for methods in paths.values() for one in methods.values())
     assert "/alerts/{alert_id}" not in paths

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from cloud.alerts.verdicts import VerdictBook
 from cloud.watch.history_book import has_unposted
@@ -245,3 +246,16 @@ def test_looking_at_history_does_not_count_as_telling(rig: PlantRig) -> None:
     assert has_unposted(rig.engine)
     mark_alert_id = raise_alert(rig)
     assert mark_alert(rig, PUMP, 60.0) == mark_alert_id
+
+
+def test_without_the_records_the_page_still_draws_its_charts(rig: PlantRig) -> None:
+    """What the model knows is missing, with a word why; over the API it is 503."""
+    rig.observe(PUMP, score=0.2)
+    assert get(rig, f"/machines/{PUMP}", **HTML).status_code == 200
+    with rig.engine.begin() as connection:
+        connection.execute(text("DROP TABLE learning"))
+    page = get(rig, f"/machines/{PUMP}", **HTML)
+    assert page.status_code == 200
+    assert "the records do not answer" in page.text
+    assert 'id="score-plot"' in page.text
+    assert get(rig, MODEL).status_code == 503
