@@ -134,3 +134,16 @@ def test_a_span_of_history_is_opened_from_its_line(learned: PlantRig, watched: A
         link.click()
     assert asked[1] in page.url
     watched.check(learned.url)
+
+
+def test_instants_in_reasons_are_the_readers_too(learned: PlantRig, watched: Any) -> None:
+    """Who gives a reason does not know where it is read: half past eight UTC is half past nine in Berlin."""
+    learned.observe(FAN, state="cannot_judge", reason="no values since 2026-01-15 08:30:00 UTC")
+    page = watched.page
+    open_machine(page, f"{learned.url}/machines/{FAN}")
+    for place in ("#verdict [data-field=reason]", "#knowledge [data-words]"):
+        expect(page.locator(place)).to_have_text(re.compile(r"o values since .*09:30:00$"))
+    page.goto(learned.url)
+    reason = page.locator(f"#machines > li[data-path='{FAN}'] [data-field=reason]")
+    expect(reason).to_have_text(re.compile("09:30:00$"), timeout=TIMEOUT_MS)
+    watched.check(learned.url)

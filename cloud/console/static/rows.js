@@ -1,5 +1,5 @@
 // Puts what the server says of a machine into the page. Text only: a tag's name is never markup.
-import { saySpan, serverNow } from "./times.js";
+import { localiseWords, saySpan, serverNow } from "./times.js";
 
 export function fillRow(element, row) {
   const put = (field, write) => {
@@ -22,7 +22,7 @@ export function fillRow(element, row) {
   putText("words", row.words);
   putText("title", row.title);
   putText("path", row.path.split("/").join(" / "));
-  putText("reason", row.reason);
+  putText("reason", localiseWords(row.reason));
   const learns = row.learned !== null;
   const load = element.querySelector(".load");
   if (load) load.dataset.shows = learns ? "learned" : "load";

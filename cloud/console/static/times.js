@@ -34,7 +34,13 @@ export function saySpan(seconds) {
   return `${Math.floor(left / size)} ${unit}${rest ? ` ${rest} ${smallerUnit}` : ""}`;
 }
 
+// Reasons are told in UTC by who does not know the reader.
+export function localiseWords(words) {
+  return words.replace(/(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:Z| UTC)/g, (_, day, clock) => sayInstant(Date.parse(`${day}T${clock}Z`)));
+}
+
 export function localiseTimes() {
+  for (const element of document.querySelectorAll("[data-words]")) element.textContent = localiseWords(element.textContent);
   for (const element of document.querySelectorAll("time[data-ms]")) {
     const ms = Number(element.dataset.ms);
     element.dateTime = new Date(ms).toISOString();
