@@ -8,7 +8,6 @@ from models.anomaly.detectors import Judgement
 from models.anomaly.detectors.blame import spread_blame
 from models.anomaly.detectors.linear import estimate_drift
 from models.anomaly.detectors.members import (
-    RIDGE,
     choose_memory,
     make_residuals,
     make_whitening,
@@ -17,6 +16,7 @@ from models.anomaly.detectors.members import (
 )
 from models.anomaly.detectors.memory import Memory
 from models.anomaly.detectors.panel import Gauge, Panel
+from models.anomaly.detectors.regression import Regression, invert_covariance, make_regression
 from models.anomaly.detectors.windowed import State, WindowedDetector
 from models.anomaly.features import Mask, Matrix, Vector
 
@@ -41,6 +41,8 @@ class FuseDetector(WindowedDetector):
         self._operators: dict[bytes, tuple[Matrix, Matrix]] = {}
         self._gauge: Gauge | None = None
         self._panel: Panel | None = None
+        self._regressions: dict[bytes, Regression] = {}
+        self._precision: Matrix | None = None
         self._residual_squares: list[Vector] = []
         self._inflation: Vector = np.empty(0)
 
@@ -94,7 +96,8 @@ class FuseDetector(WindowedDetector):
         blocks = np.stack([residual[at : at + tags, at : at + tags] for at in range(0, len(residual), tags)])
         weights = 1.0 / (len(self.units_) * self.units_**2)
         to_residual = float(np.sqrt(weights[-1] / len(residual)))
-        deviation = 1.0 / np.diag(blocks[0]) / to_residual
+        regression = self._find_regression(state, np.ones(tags, dtype=bool))
+        deviation = regression.spread * state["inflation"]
         return Gauge(
             windows=self.windows,
             centre=scales.centre,
@@ -106,7 +109,7 @@ class FuseDetector(WindowedDetector):
             weight=float(weights[1]),
             ease=state["ease"],
             memory=Memory(state["memory"]),
-            sigmas=1.0 / (state["inflation"] * to_residual),
+            regress=regression.weights / deviation,
             units=per_scale[0] * scales.scale * deviation,
             explain=self._explain_row,
         )
@@ -124,8 +127,8 @@ class FuseDetector(WindowedDetector):
 
     def _take_over(self, state: State) -> None:
         super()._take_over(state)
-        self._operators = {}
-        self._gauge = self._panel = None
+        self._operators, self._regressions = {}, {}
+        self._gauge = self._panel = self._precision = None
 
     def _rate(self, rows: Matrix, state: State, mask: Mask) -> Matrix:
         residuals, whitening = self._find_operators(state, mask)
@@ -139,6 +142,19 @@ class FuseDetector(WindowedDetector):
         if len(mask) > 1:
             members.append(root_mean_square(kept @ residuals))
         return np.column_stack(members)
+
+    def _find_regression(self, state: State, mask: Mask) -> Regression:
+        """Return what the tags in use should be given each other; of the last fit from a cache."""
+        if state is not getattr(self, "state_", None):
+            return make_regression(invert_covariance(state["covariance"]), self.windows.per_tag, mask)
+        if self._precision is None:
+            self._precision = invert_covariance(state["covariance"])
+        key = mask.tobytes()
+        if key not in self._regressions:
+            if len(self._regressions) >= MASKS_MAX:
+                self._regressions.clear()
+            self._regressions[key] = make_regression(self._precision, self.windows.per_tag, mask)
+        return self._regressions[key]
 
     def _find_operators(self, state: State, mask: Mask) -> tuple[Matrix, Matrix]:
         """Return residuals' and whitening matrix for the tags in use; those of the last fit from a cache."""
@@ -185,14 +201,12 @@ class FuseDetector(WindowedDetector):
 
     def _regress_by(self, features: Matrix, mask: Mask, state: State) -> tuple[Matrix, Matrix]:
         """Return the shortest mean's residuals in the model's sigmas and in features' units."""
-        kept = np.flatnonzero(mask)
-        inner = state["covariance"][np.ix_(kept, kept)] + RIDGE * np.eye(len(kept))
-        precision = np.linalg.inv(inner)
-        diagonal = np.diag(precision)
-        wide = (features[:, kept] - state["mean"][kept]) / state["scale"][kept] @ precision
+        found = self._find_regression(state, mask)
+        columns, kept = found.columns, found.kept
+        wide = (features[:, columns] - state["mean"][columns]) / state["scale"][columns] @ found.weights
         residuals = np.full((2, len(features), len(mask)), np.nan)
-        residuals[0][:, kept] = wide / np.sqrt(diagonal)
-        residuals[1][:, kept] = wide / diagonal * state["scale"][kept]
+        residuals[0][:, kept] = wide / found.spread
+        residuals[1][:, kept] = wide * state["scale"][kept]
         return residuals[0], residuals[1]
 
     def _find_changes(self, features: Matrix, mask: Mask) -> Matrix:

@@ -23,9 +23,10 @@ class Gauge(msgspec.Struct, frozen=True, eq=False):
     floored by adding `floor` (tags,). `mean` and `per_scale` (per_tag * tags,) standardise the means and the
     variances' logarithms. `whiten` (wide, wide) and `residual` (per_tag, tags, tags) give numbers whose
     squares sum to the share of T2 and of the residuals in the squared score; `weight` is that of the squared
-    distance to `memory`, before which comes `ease` (per_tag * tags,). A residual of the shortest mean times
-    `sigmas` or `units` (tags,) is in sigmas or in the tag's unit. `explain` takes a standardised row and
-    returns both (tags,) for a row in which some tag is strange.
+    distance to `memory`, before which comes `ease` (per_tag * tags,). A standardised row times
+    `regress` (per_tag * tags, tags) is how far each shortest mean is from what the other tags let expect, in
+    sigmas, which are `units` (tags,) of the tag. `explain` takes a standardised row and returns sigmas and
+    distances (tags,) for a row in which some tag is strange.
     """
 
     windows: Windows
@@ -38,7 +39,7 @@ class Gauge(msgspec.Struct, frozen=True, eq=False):
     weight: float
     ease: Vector
     memory: Memory
-    sigmas: Vector
+    regress: Matrix
     units: Vector
     explain: Callable[[Vector], tuple[Vector, Vector]]
 
@@ -63,9 +64,9 @@ class Panel:
         # A centre for each row of the window: one long subtraction is faster than many short ones.
         self._centre = np.stack([np.tile(one.centre, (windows.longest, 1)) for one in gauges])
         self._floor = np.stack([np.tile(one.floor, (len(windows.spreads), 1)) for one in gauges])
-        self._mean, self._per_scale, self._ease, self._sigmas, self._units = (
+        self._mean, self._per_scale, self._ease, self._regress, self._units = (
             np.stack([getattr(one, name) for one in gauges])
-            for name in ("mean", "per_scale", "ease", "sigmas", "units")
+            for name in ("mean", "per_scale", "ease", "regress", "units")
         )
         self._whiten = np.stack([one.whiten for one in gauges])
         self._residual = np.stack([one.residual for one in gauges])
@@ -112,10 +113,9 @@ class Panel:
     def judge(self, windows: Sequence[Matrix | None]) -> list[Judgement | None]:
         """Return the same with causes, None where the score is NaN."""
         scores = self.score(windows)
-        own = self._residuals[:, 0, 0]
-        sigma = own * self._sigmas
+        sigma = np.matmul(self._rows[:, None], self._regress)[:, 0]
         seen = self._averages[0, :, 0] + self._centre[:, 0]
-        expected = seen - own * self._units
+        expected = seen - sigma * self._units
         strange = (np.abs(sigma) > BLAME_SIGMA).any(axis=1).tolist()
         found: list[Judgement | None] = []
         for place, score in enumerate(scores):
