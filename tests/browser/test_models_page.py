@@ -133,6 +133,8 @@ def test_a_span_of_history_is_opened_from_its_line(learned: PlantRig, watched: A
     with page.expect_request(lambda request: "/charts?" in request.url and asked[0] in request.url):
         link.click()
     assert asked[1] in page.url
+    page.get_by_role("link", name="Back to live").click()
+    expect(page.get_by_role("button", name="5 min")).to_be_visible()
     watched.check(learned.url)
 
 
