@@ -22,7 +22,8 @@ class AlertSettings(Settings):
     """The patience of alerts (ISA-18.2: on-delay, off-delay, deadband).
 
     An alert is raised when the score was above its limit in `windows_above` of the last `windows` judged
-    windows and for `on_delay_s` at least; it is cleared after `off_delay_s` below `off_ratio` x limit.
+    windows and for `on_delay_s` at least; it is cleared after `off_delay_s` below `off_ratio` x limit, or
+    below what nine in ten rows of normal running score where that is higher.
     A tag must be faulty for `tag_on_delay_s`. `advice` names a folder with one YAML file per machine type.
     """
 

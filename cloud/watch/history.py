@@ -158,7 +158,11 @@ def find_strange(
 
     `was_alerting`: one was on up to the first of these rows; its going on is no episode of its own.
     """
-    score, rule = verdict.judgement.score, Persistence()
+    usual = Persistence()
+    score, rule = (
+        verdict.judgement.score,
+        Persistence(off_share=max(usual.off_share, verdict.calm / verdict.limit)),
+    )
     # What was alerting before ends by the rule, not by the beginning of a piece.
     before = np.full(rule.of_rows, np.inf if was_alerting else np.nan)
     on = find_alerting(np.concatenate((before, score)), verdict.limit, rule)[rule.of_rows + looked_back :]

@@ -22,7 +22,8 @@ class Contribution(msgspec.Struct, frozen=True, gc=False):
 class Observation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """The judgement of one machine at `timestamp` (event time, nanoseconds).
 
-    `score` and `limit` are None unless `state` is "judged"; higher is stranger, above `limit` counts.
+    `score` and `limit` are None unless `state` is "judged"; higher is stranger, above `limit` counts. Nine in
+    ten rows of normal running score less than `calm`.
     `contributions` are the strongest first (three at most). `faulty_tags` names tags whose sensor cannot be
     believed, with the reason in words ("unchanged for 14 s"). `coverage` is the share of tags in use.
     `historical` marks what arrived too late to be news (backfill).
@@ -38,3 +39,4 @@ class Observation(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     faulty_tags: dict[str, str] = {}
     reason: str = ""
     historical: bool = False
+    calm: float = 0.0

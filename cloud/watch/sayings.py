@@ -31,6 +31,7 @@ def describe_verdict(machine: MachinePath, verdict: Verdict, trouble: str) -> li
                 contributions=[Contribution(one.tag, one.value, one.expected, one.sigma) for one in causes],
                 faulty_tags=verdict.faulty_tags,
                 reason=trouble if is_judged else verdict.reason or "too few values",
+                calm=verdict.calm,
             )
         )
     return seen

@@ -16,6 +16,7 @@ from models.anomaly.running import Running
 from models.words import say_duration
 
 NAMED_MAX = 3
+CALM_QUANTILE = "0.9"
 UNKNOWN_WORDS = "unknown running condition: no alert, nothing learned"
 
 
@@ -32,6 +33,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     """The judgement of consecutive rows of one machine, oldest first.
 
     `timestamps` (rows,): the ends of the rows, nanoseconds. `faulty_tags`: reasons by tag, in the last row.
+    Nine in ten rows of normal running score less than `calm`, which is no higher than the limit.
     `reason` says why the last row could not be judged, else ""; `is_running_unknown`, that this is because
     the machine ran there in no way that was learned.
     """
@@ -43,6 +45,7 @@ class Verdict(msgspec.Struct, frozen=True, gc=False):
     reason: str
     tags: list[str]
     is_running_unknown: bool = False
+    calm: float = 0.0
 
     def is_judged(self, row: int) -> bool:
         """Return whether row `row` has a score."""
@@ -129,6 +132,7 @@ def finish_rows(bundle: Bundle, prepared: Prepared, judgement: Judgement) -> Ver
         reason=reason,
         tags=bundle.card.tags,
         is_running_unknown=unknown,
+        calm=min(bundle.card.limit.quantiles.get(CALM_QUANTILE, 0.0), bundle.card.limit.value),
     )
 
 

@@ -208,3 +208,13 @@ def test_changes_follow_each_other_as_they_must(seen: list[Observation]) -> None
             kind = None if change.step == "cleared" else change.kind
         assert after.alert == kind
         progress = after
+
+
+def test_an_alert_clears_at_what_is_usual_of_a_machine_of_many_tags() -> None:
+    """Its score never falls to 0.65 of the limit: what nine in ten normal rows stay below is well again."""
+    after = [observe(second, 2.0) for second in range(20)]
+    usual = {"score": 0.85, "calm": 0.92}
+    _, changes = follow([*after, *(observe(second, **usual) for second in range(20, 80))])
+    assert steps(changes) == [(7, "raised"), (50, "cleared")]
+    _, changes = follow([*after, *(observe(second, 0.95, calm=0.92) for second in range(20, 80))])
+    assert steps(changes) == [(7, "raised")]
