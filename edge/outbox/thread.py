@@ -1,11 +1,10 @@
 """The outbox for the event loop: every SQLite call waits in one thread of its own, never in the loop."""
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from edge.outbox.clerk import Clerk
 from edge.outbox.file import Identity, OutboxAtCap
 from edge.outbox.outbox import Outbox, OutboxTotals, Put, StoredBatch
 from edge.outbox.settling import Settled, settle_held
@@ -25,7 +24,7 @@ class OutboxThread:
     def __init__(self, outbox: Outbox, gate: PollingGate | None = None) -> None:
         self._outbox = outbox
         self._gate = gate or PollingGate()
-        self._thread = ThreadPoolExecutor(1, "outbox")
+        self._clerk = Clerk("outbox")
 
     @property
     def identity(self) -> Identity:
@@ -133,7 +132,7 @@ class OutboxThread:
     async def close(self) -> None:
         """See `Outbox.close`; the thread ends."""
         await self._call(self._outbox.close)
-        self._thread.shutdown()
+        self._clerk.end()
 
     async def _call(self, statement: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, statement)
+        return await self._clerk.ask(statement)

@@ -22,7 +22,7 @@ from models.telemetry import MachinePath, Topics
 from models.telemetry.receipt import ReceiptRejected, decode_receipt
 
 TICK_S = 0.25
-TICK_AT_REST_S = 1.0
+TICK_AT_REST_S = 2.0
 RETRY_S = 1.0
 HANG_S = 300.0
 """A slow line takes a minute for a large batch; a link whose thread hangs answers for none."""

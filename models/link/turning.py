@@ -14,6 +14,9 @@ from models.link.goodbye import hear_out, keep_open
 LOOK_S = 1.0
 """How often a connection is looked at that has been silent for longer than its keepalive."""
 
+MARGIN_S = 0.05
+"""The client has its own clock of silence: what is looked at too early is looked at in vain."""
+
 SWARM_MAX = 50
 """So many packets are read in one go; then others have their turn."""
 
@@ -181,7 +184,7 @@ class Turner:
         self._read_s = self._wrote_s = self._loop.time()
         self._loop.add_reader(self._descriptor, self._read)
         self._watch_writing()
-        self._set_look(LOOK_S)  # by then the broker has said what keepalive it wants
+        self._set_look(self._read_s + LOOK_S)  # by then the broker has said what keepalive it wants
         try:
             await self._gone
         finally:
@@ -195,6 +198,8 @@ class Turner:
             if len(self._events) == heard:  # there was no whole packet any more
                 break
         self._settle()
+        if self._descriptor is not None:
+            self._set_look(max(self._read_s + LOOK_S, self._find_due_s()))
         opened = self._client.socket()
         # What TLS has decrypted already, no selector tells of.
         if isinstance(opened, ssl.SSLSocket) and opened.pending():
@@ -231,21 +236,24 @@ class Turner:
         else:
             self._loop.remove_writer(self._descriptor)
 
-    def _set_look(self, after_s: float) -> None:
-        self._look = self._loop.call_later(after_s, self._look_for_silence)
+    def _set_look(self, at_s: float) -> None:
+        if self._look is not None:
+            self._look.cancel()
+        self._look = self._loop.call_at(at_s, self._look_for_silence)
+
+    def _find_due_s(self) -> float:
+        """Return when one of both sides will have been silent for a keepalive."""
+        return min(self._read_s, self._wrote_s) + self._client.keepalive + MARGIN_S
 
     def _look_for_silence(self) -> None:
-        now_s, keepalive_s = self._loop.time(), self._client.keepalive
+        now_s = self._loop.time()
         self._turn(self._client.loop_misc)
         self._settle()
         if self._descriptor is None:
             return
-        if now_s - self._wrote_s >= keepalive_s:
+        if now_s - self._wrote_s >= self._client.keepalive:
             self._wrote_s = now_s  # a ping
-        if now_s - self._read_s >= keepalive_s:
-            self._set_look(LOOK_S)
-        else:
-            self._set_look(min(self._read_s, self._wrote_s) + keepalive_s - now_s)
+        self._set_look(max(now_s + LOOK_S, self._find_due_s()))
 
     def _deliver(self) -> None:
         if not self._events or self._is_delivering:

@@ -1,5 +1,6 @@
 """What a connection to Modbus units gives: answers, refusals among them, or the reason why there is none."""
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -15,12 +16,16 @@ class UnitSilent(NotConnected):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came back for one block: its registers or bits as they stood on the wire, or a refusal's code."""
+    """What came back for one block: its registers or bits as they stood on the wire, or a refusal's code.
+
+    `took_s`: from the request, the first of them where there were several, to the answer.
+    """
 
     octets: bytes | None
     code: int
     retried: bool
     observed_ns: int
+    took_s: float
 
 
 class Connection(Protocol):
@@ -36,8 +41,20 @@ class Connection(Protocol):
     def close(self) -> None:
         """Close the connection, if there is one."""
 
-    async def ask(self, unit_id: int, block: Block, *, timeout_s: float, retries: int) -> Answer:
-        """Send one request. Refusals are answers; raise `UnitSilent`, or `NotConnected` when it is closed."""
+    async def ask(
+        self,
+        unit_id: int,
+        blocks: Sequence[Block],
+        *,
+        timeout_s: float,
+        retries: int,
+        goes_on: Callable[[], bool],
+    ) -> list[Answer]:
+        """Ask for the first block and, while `goes_on` and nothing is refused, for those that follow.
+
+        Each request goes out when the one before is answered. Refusals are answers; raises `UnitSilent`, or
+        `NotConnected` when the connection is closed.
+        """
 
 
 def explain_silence(line: Line, unit_id: int, waited_s: float) -> UnitSilent:

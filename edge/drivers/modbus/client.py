@@ -2,6 +2,7 @@
 
 import asyncio
 import termios
+from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic, time_ns
 
@@ -102,8 +103,19 @@ class ModbusConnection:
         if client is not None:
             client.close()
 
-    async def ask(self, unit_id: int, block: Block, *, timeout_s: float, retries: int) -> Answer:
+    async def ask(
+        self,
+        unit_id: int,
+        blocks: Sequence[Block],
+        *,
+        timeout_s: float,
+        retries: int,
+        goes_on: Callable[[], bool],  # noqa: ARG002  # the first block is enough for a slow line
+    ) -> list[Answer]:
         """See `Connection`."""
+        return [await self._ask(unit_id, blocks[0], timeout_s=timeout_s, retries=retries)]
+
+    async def _ask(self, unit_id: int, block: Block, *, timeout_s: float, retries: int) -> Answer:
         client = self._client
         if client is None or not client.connected:
             raise NotConnected(f"the connection to {self._line.where} is closed")
@@ -117,22 +129,22 @@ class ModbusConnection:
             "coil": client.read_coils,
             "discrete": client.read_discrete_inputs,
         }[block.table]
-        sent_ns = time_ns()
+        sent_ns, sent_s = time_ns(), monotonic()
         try:
             reply = await read(block.address, count=block.count, device_id=unit_id)
         except (ModbusException, OSError) as error:
             raise self._judge_silence(client, unit_id, timeout_s * (retries + 1)) from error
         finally:
             self._answered_s = monotonic()
-        observed_ns = (sent_ns + time_ns()) // 2
+        observed_ns, took_s = (sent_ns + time_ns()) // 2, self._answered_s - sent_s
         self._has_answered = True
         retried = reply.retries > 0
         if reply.isError():
-            return Answer(None, reply.exception_code, retried, observed_ns)
+            return Answer(None, reply.exception_code, retried, observed_ns, took_s)
         # pymodbus takes short answers for good ones.
         if not isinstance(reply, _Octets) or len(reply.octets) != block.octets:
-            return Answer(None, SHORT_ANSWER, retried, observed_ns)
-        return Answer(reply.octets, 0, retried, observed_ns)
+            return Answer(None, SHORT_ANSWER, retried, observed_ns, took_s)
+        return Answer(reply.octets, 0, retried, observed_ns, took_s)
 
     def _make_client(self, timeout_s: float) -> ModbusBaseClient:
         line = self._line

@@ -1,6 +1,7 @@
 """Reads a machine over Modbus, in blocks: finds what it refuses, says so once, and tries it again later."""
 
 from collections import deque
+from itertools import islice
 from time import monotonic, time_ns
 
 import msgspec
@@ -84,14 +85,14 @@ class ModbusDriver:
         pending = deque(self._decoders)
         requests_left = len(pending) + SEARCH_REQUESTS_MAX
         while pending and requests_left > 0:
-            decoder = pending.popleft()
-            requests_left -= 1
-            answer = await self._ask(decoder.block)
-            if answer.octets is None:
-                self._take_refusal(decoder, answer.code, found, pending)
-            else:
-                found.kept.append(decoder)
-                found.frames.append(_make_frame(decoder, answer.octets, answer))
+            for answer in await self._ask([one.block for one in islice(pending, requests_left)]):
+                decoder = pending.popleft()
+                requests_left -= 1
+                if answer.octets is None:  # the last one then
+                    self._take_refusal(decoder, answer.code, found, pending)
+                else:
+                    found.kept.append(decoder)
+                    found.frames.append(_make_frame(decoder, answer.octets, answer))
         for decoder in pending:  # the search goes on in the next round
             found.kept.append(decoder)
             found.bad.update(_mark(decoder.block, quality.BAD_WAITING_FOR_INITIAL_DATA))
@@ -111,11 +112,11 @@ class ModbusDriver:
     def _plan(self) -> list[BlockDecoder]:
         return [BlockDecoder(block) for block in plan_blocks(self._wanted, self._limits)]
 
-    async def _ask(self, block: Block) -> Answer:
-        """Send one request. Refusals are answers; silence and a lost connection raise `NotConnected`."""
+    async def _ask(self, blocks: list[Block]) -> list[Answer]:
+        """Ask for the first of the blocks at least; silence and a lost connection raise `NotConnected`."""
         if not self._is_connected:
             raise NotConnected(f"the connection to {self._line.where} is closed")
-        return await self._line.ask(self.unit_id, block, self._settings.timeout_s)
+        return await self._line.ask_all(self.unit_id, blocks, self._settings.timeout_s)
 
     def _refuse_unreachable(self, code: int) -> None:
         """Raise `NotConnected` when a gateway says that there is nobody of this unit id."""

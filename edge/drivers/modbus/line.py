@@ -1,6 +1,7 @@
 """One connection for all units behind it: requests take turns, and a silent unit waits for its probe."""
 
 import asyncio
+from collections.abc import Sequence
 from time import monotonic
 from typing import Protocol
 from weakref import WeakSet, WeakValueDictionary
@@ -35,6 +36,7 @@ class ModbusLine:
         self.where = line.where
         self._connection = _make_connection(line)
         self._turn = asyncio.Lock()
+        self._waiting = 0
         self._known: WeakSet[Rider] = WeakSet()
         self._holders: WeakSet[Rider] = WeakSet()
         self._breakers: dict[int, Breaker] = {}
@@ -91,26 +93,44 @@ class ModbusLine:
 
     async def ask(self, unit_id: int, block: Block, timeout_s: float) -> Answer:
         """Send one request when it is its turn; a unit that was silent gets no second try."""
+        return (await self.ask_all(unit_id, [block], timeout_s))[0]
+
+    async def ask_all(self, unit_id: int, blocks: Sequence[Block], timeout_s: float) -> list[Answer]:
+        """Do so for the first block, and for those behind it until one is refused or others wait."""
         breaker = self._breakers.setdefault(unit_id, Breaker())
-        async with self._turn:
+        self._waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self._waiting -= 1
+        try:
             retries = 0 if breaker.misses else RETRIES
             doubtful = unit_id in self._late
             if self.line.is_rtu:  # should no answer come, the next one may be this request's
                 self._late.add(unit_id)
-            begun_s = monotonic()
             try:
-                answer = await self._connection.ask(unit_id, block, timeout_s=timeout_s, retries=retries)
+                answers = await self._connection.ask(
+                    unit_id, blocks, timeout_s=timeout_s, retries=retries, goes_on=self._is_free
+                )
             except UnitSilent:
                 breaker.take_miss(monotonic())
                 self._take_silence(unit_id)
                 raise
             self._late.discard(unit_id)
-            if judge(answer.code) is Meaning.UNREACHABLE:
-                breaker.take_miss(monotonic())  # the gateway waited for it in vain, and we for the gateway
-            else:
-                breaker.take_answer(monotonic() - begun_s)
+            for answer in answers:
+                if judge(answer.code) is Meaning.UNREACHABLE:
+                    breaker.take_miss(
+                        monotonic()
+                    )  # the gateway waited for it in vain, and we for the gateway
+                else:
+                    breaker.take_answer(answer.took_s)
             self._silent.clear()
-        return msgspec.structs.replace(answer, retried=True) if doubtful else answer
+        finally:
+            self._turn.release()
+        return [msgspec.structs.replace(one, retried=True) for one in answers] if doubtful else answers
+
+    def _is_free(self) -> bool:
+        return not self._waiting
 
     def _take_silence(self, unit_id: int) -> None:
         """Close the connection when every unit in use has fallen silent: then it is dead, not they."""

@@ -5,20 +5,14 @@ A request through pymodbus costs three times as much: that was half of what a ga
 
 import asyncio
 import socket
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from time import time_ns
+from time import monotonic, time_ns
 
 from edge.drivers import NotConnected
 from edge.drivers.modbus.answers import Answer, explain_loss, explain_silence
 from edge.drivers.modbus.line_settings import Line
-from edge.drivers.modbus.mbap import (
-    READ_CODES,
-    TRANSACTION_MAX,
-    Asked,
-    Told,
-    find_answer,
-    make_request,
-)
+from edge.drivers.modbus.mbap import READ_CODES, TRANSACTION_MAX, Asked, Told, find_answer, make_request
 from edge.drivers.modbus.reachability import explain_network
 from edge.drivers.modbus.registers import Block
 from edge.drivers.refusals import SHORT_ANSWER
@@ -26,15 +20,56 @@ from edge.drivers.refusals import SHORT_ANSWER
 READ_BYTES = 4_096
 
 
+class _Run:
+    """Requests that follow each other; `ended` once the last of them is answered, or one is not."""
+
+    def __init__(
+        self,
+        unit_id: int,
+        blocks: Sequence[Block],
+        ended: "asyncio.Future[None]",
+        goes_on: Callable[[], bool],
+        timeout_s: float,
+        retries: int,
+    ) -> None:
+        self.unit_id = unit_id
+        self.timeout_s = timeout_s
+        self.retries = retries
+        self.blocks = blocks
+        self.ended = ended
+        self.goes_on = goes_on
+        self.answers: list[Answer] = []
+        self.failure: NotConnected | None = None
+        self.asked = Asked(0, unit_id, 0)
+        self.request = b""
+        self.tries = 0
+        self.sent_ns = 0
+        self.begun_s = self.due_s = 0.0
+        self.timer: asyncio.TimerHandle
+
+    @property
+    def block(self) -> Block:
+        """What is asked for now."""
+        return self.blocks[len(self.answers)]
+
+    def end(self, failure: NotConnected | None = None) -> None:
+        """Let whoever waits go on."""
+        if not self.ended.done():
+            self.failure = failure
+            self.ended.set_result(None)
+
+
 class TcpConnection:
-    """See `Connection`. What comes without having been asked for is passed over."""
+    """See `Connection`. What comes without having been asked for is passed over.
+
+    Answers are taken, and the next request is sent, in the call-back of the socket: no task wakes up between.
+    """
 
     def __init__(self, line: Line) -> None:
         self._line = line
         self._socket: socket.socket | None = None
         self._transaction = 0
-        self._asked: Asked | None = None
-        self._told: asyncio.Future[Told | None] | None = None
+        self._run: _Run | None = None
         self._received = b""
         self._has_answered = False
 
@@ -61,58 +96,66 @@ class TcpConnection:
         if opened is not None:
             asyncio.get_running_loop().remove_reader(opened)
             opened.close()
-        self._tell(None)
+        if self._run is not None:
+            self._run.end(explain_loss(self._line, has_answered=self._has_answered))
 
-    async def ask(self, unit_id: int, block: Block, *, timeout_s: float, retries: int) -> Answer:
+    async def ask(
+        self,
+        unit_id: int,
+        blocks: Sequence[Block],
+        *,
+        timeout_s: float,
+        retries: int,
+        goes_on: Callable[[], bool],
+    ) -> list[Answer]:
         """See `Connection`."""
-        self._transaction = self._transaction % TRANSACTION_MAX + 1
-        self._asked = asked = Asked(self._transaction, unit_id, READ_CODES[block.table])
-        self._received = b""
-        request = make_request(asked, block.address, block.count)
-        sent_ns = time_ns()
-        try:
-            for tries in range(retries + 1):
-                try:
-                    told = await self._exchange(request, timeout_s)
-                except TimeoutError:
-                    continue
-                return self._make_answer(told, block, retried=tries > 0, sent_ns=sent_ns)
-        finally:
-            self._asked = None
-        raise explain_silence(self._line, unit_id, timeout_s * (retries + 1))
-
-    async def _exchange(self, request: bytes, timeout_s: float) -> Told:
-        """Send the request and return its answer; raise `NotConnected` or `TimeoutError`."""
         if self._socket is None:
             raise NotConnected(f"the connection to {self._line.where} is closed")
         loop = asyncio.get_running_loop()
-        self._told = told = loop.create_future()
-        timer = loop.call_later(timeout_s, _give_up, told)
+        self._run = run = _Run(unit_id, blocks, loop.create_future(), goes_on, timeout_s, retries)
+        self._begin(run)
+        run.timer = loop.call_at(run.due_s, self._look, run)
         try:
-            self._send(self._socket, request)
-            found: Told | None = await told
+            await run.ended
         finally:
-            timer.cancel()
-            self._told = None
-        if found is None:
-            raise explain_loss(self._line, has_answered=self._has_answered)
-        self._has_answered = True
-        return found
+            run.timer.cancel()
+            self._run = None
+        if run.failure is not None:
+            raise run.failure
+        return run.answers
 
-    def _send(self, opened: socket.socket, request: bytes) -> None:
+    def _look(self, run: _Run) -> None:
+        """Ask again or give up where it is time; the timer stands since the first request of the run."""
+        loop = asyncio.get_running_loop()
+        if loop.time() >= run.due_s:
+            if run.tries > run.retries:
+                waited_s = run.timeout_s * run.tries
+                run.end(explain_silence(self._line, run.unit_id, waited_s))
+                return
+            self._send(run)
+        run.timer = loop.call_at(run.due_s, self._look, run)
+
+    def _begin(self, run: _Run) -> None:
+        """Send the next request of the run."""
+        block = run.block
+        self._transaction = self._transaction % TRANSACTION_MAX + 1
+        run.asked = Asked(self._transaction, run.unit_id, READ_CODES[block.table])
+        run.request = make_request(run.asked, block.address, block.count)
+        run.tries = 0
+        run.sent_ns, run.begun_s = time_ns(), monotonic()
+        self._received = b""
+        self._send(run)
+
+    def _send(self, run: _Run) -> None:
         """Write the request; a socket that does not take twelve bytes has been dead for long."""
+        run.tries += 1
+        run.due_s = monotonic() + run.timeout_s
+        if self._socket is None:
+            return
         try:
-            opened.send(request)
+            self._socket.send(run.request)
         except OSError:
             self.close()
-
-    def _make_answer(self, told: Told, block: Block, *, retried: bool, sent_ns: int) -> Answer:
-        observed_ns = (sent_ns + time_ns()) // 2
-        if told.octets is None:
-            return Answer(None, told.code, retried, observed_ns)
-        if len(told.octets) != block.octets:
-            return Answer(None, SHORT_ANSWER, retried, observed_ns)
-        return Answer(told.octets, 0, retried, observed_ns)
 
     def _read(self) -> None:
         if self._socket is None:
@@ -123,21 +166,25 @@ class TcpConnection:
             return
         except OSError:
             came = b""
+        run = self._run
         if not came:
             self.close()
-        elif self._asked is not None:
-            found, self._received = find_answer(self._received + came, self._asked)
-            if found is not None:
-                self._tell(found)
+        elif run is not None and not run.ended.done():
+            told, self._received = find_answer(self._received + came, run.asked)
+            if told is not None:
+                self._take(run, told)
 
-    def _tell(self, found: Told | None) -> None:
-        if self._told is not None and not self._told.done():
-            self._told.set_result(found)
-
-
-def _give_up(told: "asyncio.Future[Told | None]") -> None:
-    if not told.done():
-        told.set_exception(TimeoutError())
+    def _take(self, run: _Run, told: Told) -> None:
+        self._has_answered = True
+        octets, code = told.octets, told.code
+        if octets is not None and len(octets) != run.block.octets:
+            octets, code = None, SHORT_ANSWER
+        observed_ns, took_s = (run.sent_ns + time_ns()) // 2, monotonic() - run.begun_s
+        run.answers.append(Answer(octets, code, run.tries > 1, observed_ns, took_s))
+        if octets is None or len(run.answers) == len(run.blocks) or not run.goes_on():
+            run.end()
+        else:
+            self._begin(run)
 
 
 async def _connect(host: str, port: int) -> socket.socket:
