@@ -12,10 +12,9 @@ from structlog.testing import capture_logs
 
 from edge.drivers import NotConnected
 from edge.drivers.modbus import driver as modbus_driver
-from edge.drivers.modbus.driver import ModbusDriver
-from edge.drivers.modbus.settings import ModbusMachineSettings
-from models.telemetry import Frame, quality
-from tests.integration.drivers_rig import HOST, ModbusRig
+from models.telemetry import quality
+from tests.integration.drivers_rig import ModbusRig
+from tests.integration.modbus_drivers import connect, flatten, tag
 from tests.servers import find_free_port
 
 BAD_CONFIGURATION = {0: quality.BAD_CONFIGURATION_ERROR}
@@ -36,31 +35,15 @@ async def rig() -> AsyncIterator[ModbusRig]:
     await rig.stop()
 
 
-def tag(name: str, address: int, **more: Any) -> dict[str, Any]:
-    return {"name": name, "table": "holding", "address": address, "type": "uint16", **more}
-
-
 def bit_tag(name: str, table: str, address: int) -> dict[str, Any]:
     return {"name": name, "table": table, "address": address}
-
-
-async def connect(rig: ModbusRig, tags: list[dict[str, Any]], **more: Any) -> ModbusDriver:
-    driver = ModbusMachineSettings.model_validate(
-        {"kind": "modbus", "path": "s/a/l/motor", "host": HOST, "port": rig.port, "tags": tags, **more}
-    ).build()
-    await driver.connect()
-    return driver
-
-
-def flatten(frames: list[Frame]) -> dict[str, float | None]:
-    return {name: column[0] for frame in frames for name, column in frame.values.items()}
 
 
 async def test_all_four_tables_are_read(rig: ModbusRig) -> None:
     """Holding and input registers, coils and discrete inputs, each by its own function code."""
     rig.tables["holding"] |= dict(zip((10, 11), struct.unpack(">HH", struct.pack(">f", 12.3)), strict=True))
     driver = await connect(
-        rig,
+        rig.port,
         [
             tag("current", 10, type="float32"),
             tag("level", 3, table="input"),
@@ -75,7 +58,7 @@ async def test_all_four_tables_are_read(rig: ModbusRig) -> None:
 
 async def test_many_registers_take_few_requests_each_with_its_own_time(rig: ModbusRig) -> None:
     """300 registers are three requests and three frames, stamped within their exchange, ascending."""
-    driver = await connect(rig, [tag(f"r{at}", at) for at in range(300)])
+    driver = await connect(rig.port, [tag(f"r{at}", at) for at in range(300)])
     begin_ns = time_ns()
     frames = await driver.read()
     assert rig.requests == [("holding", 0, 125), ("holding", 125, 125), ("holding", 250, 50)]
@@ -90,7 +73,7 @@ async def test_a_refused_register_is_found_and_put_aside(rig: ModbusRig) -> None
     del rig.tables["holding"][17]
     await rig.stop()
     await rig.start()
-    driver = await connect(rig, [tag(f"r{at}", at) for at in range(40)])
+    driver = await connect(rig.port, [tag(f"r{at}", at) for at in range(40)])
     with capture_logs() as logs:
         frames = await driver.read()
         values = flatten(frames)
@@ -101,7 +84,7 @@ async def test_a_refused_register_is_found_and_put_aside(rig: ModbusRig) -> None
     assert all(not address <= 17 < address + count for _, address, count in rig.requests)
     assert len(rig.requests) <= 12
     (line,) = logs
-    assert (line["event"], line["tags"], line["machine"]) == ("registers_refused", ["r17"], "s/a/l/motor")
+    assert (line["event"], line["tags"], line["machine"]) == ("registers_refused", ["r17"], "s/a/l/m")
     assert "exception 2 (illegal data address) to holding register 17" in line["reason"]
     await driver.close()
 
@@ -110,7 +93,7 @@ async def test_a_refused_register_is_tried_again(rig: ModbusRig, monkeypatch: py
     """Once its time has come the register is asked again; when it answers, it flows with the others."""
     monkeypatch.setattr("edge.drivers.probing.PROBE_DELAY_S", 0.2)
     rig.refuse = lambda _, first, count: ExcCodes.ILLEGAL_ADDRESS if first <= 5 < first + count else None
-    driver = await connect(rig, [tag(f"r{at}", at) for at in range(10)])
+    driver = await connect(rig.port, [tag(f"r{at}", at) for at in range(10)])
     assert flatten(await driver.read())["r5"] is None
     rig.refuse = lambda *_: None
     assert flatten(await driver.read())["r5"] is None
@@ -126,7 +109,7 @@ async def test_a_refused_register_is_tried_again(rig: ModbusRig, monkeypatch: py
 async def test_a_gap_that_may_not_be_read_is_left_unread(rig: ModbusRig) -> None:
     """Where only the hole between two values is illegal, both values flow, each by its own request."""
     rig.refuse = lambda _, first, count: ExcCodes.ILLEGAL_ADDRESS if first <= 3 < first + count else None
-    driver = await connect(rig, [tag("left", 2), tag("right", 4)])
+    driver = await connect(rig.port, [tag("left", 2), tag("right", 4)])
     frames = await driver.read()
     assert flatten(frames) == {"left": 2.0, "right": 4.0}
     assert not any(frame.quality for frame in frames)
@@ -136,7 +119,7 @@ async def test_a_gap_that_may_not_be_read_is_left_unread(rig: ModbusRig) -> None
 async def test_a_search_for_refused_registers_is_bounded(rig: ModbusRig) -> None:
     """With every register refused a round stays bounded; the undecided are decided in later rounds."""
     rig.refuse = lambda *_: ExcCodes.ILLEGAL_ADDRESS
-    driver = await connect(rig, [tag(f"r{at}", at) for at in range(100)])
+    driver = await connect(rig.port, [tag(f"r{at}", at) for at in range(100)])
     frames = await driver.read()
     assert len(rig.requests) == 1 + modbus_driver.SEARCH_REQUESTS_MAX
     codes = {code for frame in frames for rows in frame.quality.values() for code in rows.values()}
@@ -151,7 +134,7 @@ async def test_a_search_for_refused_registers_is_bounded(rig: ModbusRig) -> None
 async def test_a_busy_device_is_asked_again_in_the_next_round(rig: ModbusRig) -> None:
     """Exception 6 costs one round, and no search."""
     rig.refuse = lambda table, *_: ExcCodes.DEVICE_BUSY if table == "input" else None
-    driver = await connect(rig, [tag("a", 1), tag("b", 1, table="input"), tag("c", 2, table="input")])
+    driver = await connect(rig.port, [tag("a", 1), tag("b", 1, table="input"), tag("c", 2, table="input")])
     (frame,) = await driver.read()
     assert flatten([frame]) == {"a": 1.0, "b": None, "c": None}
     assert frame.quality["b"] == {0: quality.BAD_RESOURCE_UNAVAILABLE}
@@ -164,7 +147,9 @@ async def test_a_busy_device_is_asked_again_in_the_next_round(rig: ModbusRig) ->
 async def test_a_short_answer_is_never_taken_for_values(rig: ModbusRig) -> None:
     """A device that cuts its answers short loses what was cut, and no other value is wrong."""
     rig.cut_answers_from = 4
-    driver = await connect(rig, [tag(f"r{at}", at) for at in range(16)] + [tag("wide", 20, type="uint64")])
+    driver = await connect(
+        rig.port, [tag(f"r{at}", at) for at in range(16)] + [tag("wide", 20, type="uint64")]
+    )
     values = flatten(await driver.read())
     assert values == {f"r{at}": float(at) for at in range(16)} | {"wide": float(0x0014_0015_0016_0017)}
     rig.cut_answers_from = 3
@@ -177,7 +162,7 @@ async def test_a_short_answer_is_never_taken_for_values(rig: ModbusRig) -> None:
 async def test_a_value_that_needed_a_second_request_is_uncertain(rig: ModbusRig) -> None:
     """The answer may belong to the first request: its time is not known for certain."""
     rig.delay_s, rig.delays_max = 0.4, 1
-    driver = await connect(rig, [tag("a", 1)], timeout_s=0.25)
+    driver = await connect(rig.port, [tag("a", 1)], timeout_s=0.25)
     (frame,) = await driver.read()
     assert frame.values == {"a": [1.0]}
     assert frame.quality == {"a": {0: quality.UNCERTAIN}}
@@ -188,7 +173,7 @@ async def test_a_value_that_needed_a_second_request_is_uncertain(rig: ModbusRig)
 
 async def test_a_wrong_unit_id_is_said_as_such(rig: ModbusRig) -> None:
     """A gateway's exception 11 means that the unit is not there: not a matter of tags."""
-    driver = await connect(rig, [tag("a", 1)], unit_id=7)
+    driver = await connect(rig.port, [tag("a", 1)], unit_id=7)
     with pytest.raises(NotConnected, match=r"exception 11 .* for unit 7: is the unit id right"):
         await driver.read()
     await driver.close()
@@ -197,7 +182,7 @@ async def test_a_wrong_unit_id_is_said_as_such(rig: ModbusRig) -> None:
 async def test_a_unit_that_does_not_answer_is_said_within_its_time(rig: ModbusRig) -> None:
     """Two timeouts and no more, whatever pymodbus' own patience is."""
     rig.delay_s, rig.delays_max = 30.0, 1_000
-    driver = await connect(rig, [tag("a", 1)], timeout_s=0.2)
+    driver = await connect(rig.port, [tag("a", 1)], timeout_s=0.2)
     async with asyncio.timeout(5):
         with pytest.raises(NotConnected, match=r"unit 1 at .* has not answered for 0\.4 s"):
             await driver.read()
@@ -206,8 +191,5 @@ async def test_a_unit_that_does_not_answer_is_said_within_its_time(rig: ModbusRi
 
 async def test_a_name_that_does_not_resolve_is_said() -> None:
     """The reason of a failed connect is the system's own, with what to check."""
-    driver = ModbusMachineSettings.model_validate(
-        {"kind": "modbus", "path": "s/a/l/m", "host": "no-such-host.invalid", "tags": [tag("a", 1)]}
-    ).build()
     with pytest.raises(NotConnected, match=r"no-such-host\.invalid:502 cannot be reached"):
-        await driver.connect()
+        await connect(0, [tag("a", 1)], host="no-such-host.invalid")

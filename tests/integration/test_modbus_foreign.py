@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from edge.drivers.modbus.driver import ModbusDriver
-from edge.drivers.modbus.settings import ModbusMachineSettings
-from models.telemetry import Frame, quality
+from models.telemetry import quality
+from tests.integration.modbus_drivers import build, flatten, tag
 from tests.integration.modbus_peers import HERE, SerialLine, compile_libmodbus
 from tests.servers import Server, find_free_port, find_program
 
+TIMEOUT_S = 2.0
 ORDERS = {"ABCD": 150, "CDAB": 152, "BADC": 154, "DCBA": 156}
 
 
@@ -33,18 +33,9 @@ def server(program: Path, tmp_path: Path) -> Iterator[Server]:
     server.stop()
 
 
-def build(tags: list[dict[str, Any]], **line: Any) -> ModbusDriver:
-    where = {"host": "127.0.0.1", "timeout_s": 2.0} | line
-    return ModbusMachineSettings.model_validate(
-        {"kind": "modbus", "path": "s/a/l/m", "tags": tags, **where}
-    ).build()
-
-
 def list_tags() -> list[dict[str, Any]]:
     """Return tags in all four tables, more registers than one request takes, and floats in every order."""
-    words = [
-        {"name": f"h{at}", "table": "holding", "address": at, "type": "uint16"} for at in range(0, 150, 2)
-    ]
+    words = [tag(f"h{at}", at) for at in range(0, 150, 2)]
     floats = [
         {"name": order, "table": "holding", "address": at, "type": "float32", "byte_order": order}
         for order, at in ORDERS.items()
@@ -70,13 +61,9 @@ EXPECTED = {
 }
 
 
-def flatten(frames: list[Frame]) -> dict[str, float | None]:
-    return {name: column[0] for frame in frames for name, column in frame.values.items()}
-
-
 async def test_every_table_and_byte_order_over_tcp(server: Server) -> None:
     """Bits, more registers than one request takes, floats in each order: every value is as it was served."""
-    driver = build(list_tags(), port=server.port)
+    driver = build(server.port, list_tags(), timeout_s=TIMEOUT_S)
     await driver.connect()
     for _ in range(3):
         frames = await driver.read()
@@ -87,8 +74,8 @@ async def test_every_table_and_byte_order_over_tcp(server: Server) -> None:
 
 async def test_what_it_refuses_is_found(server: Server) -> None:
     """Registers behind its last cost their own tags only; the connection is used on."""
-    tags = [{"name": f"r{at}", "table": "holding", "address": at, "type": "uint16"} for at in range(190, 203)]
-    driver = build(tags, port=server.port)
+    tags = [tag(f"r{at}", at) for at in range(190, 203)]
+    driver = build(server.port, tags, timeout_s=TIMEOUT_S)
     await driver.connect()
     for _ in range(2):
         frames = await driver.read()
@@ -98,17 +85,22 @@ async def test_what_it_refuses_is_found(server: Server) -> None:
     await driver.close()
 
 
+async def read_over_serial(line: SerialLine, timeout_s: float) -> None:
+    """See that a server at one end of a serial line gives what is expected, three times."""
+    serial = {"device": line.devices[1], "parity": "none"}  # a pseudo terminal knows no parity
+    driver = build(0, list_tags(), transport="rtu", serial=serial, timeout_s=timeout_s)
+    await driver.connect()
+    for _ in range(3):
+        assert flatten(await driver.read()) == EXPECTED
+    await driver.close()
+
+
 async def test_over_a_serial_line(program: Path) -> None:
     """RTU frames, their checksums and gaps, as libmodbus has them."""
     line = SerialLine()
     running = subprocess.Popen([program, "rtu", line.devices[0]])
     try:
-        serial = {"device": line.devices[1], "parity": "none"}  # a pseudo terminal knows no parity
-        driver = build(list_tags(), host="", transport="rtu", serial=serial)
-        await driver.connect()
-        for _ in range(3):
-            assert flatten(await driver.read()) == EXPECTED
-        await driver.close()
+        await read_over_serial(line, timeout_s=TIMEOUT_S)
         assert running.poll() is None
     finally:
         running.kill()
@@ -130,7 +122,7 @@ async def test_mbpoll_reads_the_same(server: Server) -> None:
         "ABCD": poll("-t", "4:float", "-B", "-r", "150", "-c", "1"),
         "CDAB": poll("-t", "4:float", "-r", "152", "-c", "1"),
     }
-    driver = build(list_tags(), port=server.port)
+    driver = build(server.port, list_tags(), timeout_s=TIMEOUT_S)
     await driver.connect()
     values = flatten(await driver.read())
     await driver.close()

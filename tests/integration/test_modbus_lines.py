@@ -10,11 +10,12 @@ import pytest
 
 from edge.drivers import NotConnected
 from edge.drivers.modbus.driver import ModbusDriver
-from edge.drivers.modbus.settings import ModbusMachineSettings
 from edge.polling.collector import Collector
 from edge.polling.machine_states import MachineStates
 from edge.polling.poller import MachineSource, Poller
-from models.telemetry import Frame, MachinePath, quality
+from models.telemetry import MachinePath, quality
+from tests.integration import modbus_drivers
+from tests.integration.modbus_drivers import flatten, tag
 from tests.integration.modbus_rig import HOST, UnitsRig
 from tests.servers import find_free_port
 
@@ -32,26 +33,9 @@ async def rig() -> AsyncIterator[UnitsRig]:
 
 def build(rig: UnitsRig, unit_id: int, **more: Any) -> ModbusDriver:
     """Return the driver of a machine with a tag in each of two blocks."""
-    tags = [
-        {"name": "a", "table": "holding", "address": 1, "type": "uint16"},
-        {"name": "b", "table": "input", "address": 2, "type": "uint16"},
-    ]
-    line = {"host": HOST, "port": rig.port} if rig.port else {}
-    return ModbusMachineSettings.model_validate(
-        {
-            "kind": "modbus",
-            "path": f"s/a/l/unit-{unit_id}",
-            "unit_id": unit_id,
-            "timeout_s": TIMEOUT_S,
-            "tags": tags,
-            **line,
-            **more,
-        }
-    ).build()
-
-
-def flatten(frames: list[Frame]) -> dict[str, float | None]:
-    return {name: column[0] for frame in frames for name, column in frame.values.items()}
+    tags = [tag("a", 1), tag("b", 2, "input")]
+    machine = {"path": f"s/a/l/unit-{unit_id}", "unit_id": unit_id, "timeout_s": TIMEOUT_S}
+    return modbus_drivers.build(rig.port, tags, **(machine | more))
 
 
 def expect(unit_id: int) -> dict[str, float]:

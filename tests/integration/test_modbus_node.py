@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from models.telemetry import quality
+from tests.integration.modbus_drivers import build, flatten, tag
 from tests.integration.modbus_peers import NodeServer, SerialLine, make_node_command
-from tests.integration.test_modbus_foreign import EXPECTED, build, flatten, list_tags
+from tests.integration.test_modbus_foreign import EXPECTED, TIMEOUT_S, list_tags, read_over_serial
 from tests.servers import find_free_port
 
 SERVERS = [("modbus-serial", "tcp"), ("jsmodbus", "tcp"), ("jsmodbus", "rtu-over-tcp")]
@@ -28,7 +29,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str
 async def test_every_table_and_byte_order(server: tuple[str, str, NodeServer]) -> None:
     """Bits, more registers than one request takes, floats in each order: every value is as it was served."""
     _, transport, running = server
-    driver = build(list_tags(), port=running.port, transport=transport)
+    driver = build(running.port, list_tags(), timeout_s=TIMEOUT_S, transport=transport)
     await driver.connect()
     for _ in range(3):
         frames = await driver.read()
@@ -40,8 +41,8 @@ async def test_every_table_and_byte_order(server: tuple[str, str, NodeServer]) -
 async def test_what_is_not_there_is_found(server: tuple[str, str, NodeServer]) -> None:
     """modbus-serial refuses what lies behind its last register; jsmodbus sends less than was asked for."""
     package, transport, running = server
-    tags = [{"name": f"r{at}", "table": "holding", "address": at, "type": "uint16"} for at in range(190, 203)]
-    driver = build(tags, port=running.port, transport=transport)
+    tags = [tag(f"r{at}", at) for at in range(190, 203)]
+    driver = build(running.port, tags, timeout_s=TIMEOUT_S, transport=transport)
     await driver.connect()
     code = quality.BAD_COMMUNICATION_ERROR if package == "jsmodbus" else quality.BAD_CONFIGURATION_ERROR
     for _ in range(2):
@@ -55,7 +56,7 @@ async def test_what_is_not_there_is_found(server: tuple[str, str, NodeServer]) -
 async def test_a_server_that_comes_back_is_read_again(server: tuple[str, str, NodeServer]) -> None:
     """Killed and started anew on its port: a new connection reads on."""
     _, transport, running = server
-    driver = build(list_tags(), port=running.port, transport=transport)
+    driver = build(running.port, list_tags(), timeout_s=TIMEOUT_S, transport=transport)
     await driver.connect()
     running.kill()
     running.start()
@@ -70,12 +71,7 @@ async def test_jsmodbus_over_a_serial_line() -> None:
     line = SerialLine()
     running = subprocess.Popen(make_node_command("jsmodbus", line.devices[0], "rtu"))
     try:
-        serial = {"device": line.devices[1], "parity": "none"}  # a pseudo terminal knows no parity
-        driver = build(list_tags(), host="", transport="rtu", serial=serial, timeout_s=10.0)
-        await driver.connect()
-        for _ in range(3):
-            assert flatten(await driver.read()) == EXPECTED
-        await driver.close()
+        await read_over_serial(line, timeout_s=10.0)
         assert running.poll() is None
     finally:
         running.kill()

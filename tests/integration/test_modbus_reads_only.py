@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 import edge
 from edge.drivers.modbus.mbap import READ_CODES
-from edge.drivers.modbus.settings import ModbusMachineSettings
 from forewarn.cli import app
+from tests.integration.modbus_drivers import connect, tag
 from tests.integration.modbus_rig import HOST, UnitsRig
 
 EDGE = Path(edge.__file__).parent
@@ -97,14 +97,11 @@ async def test_what_is_sent_are_reads_alone() -> None:
     rig = UnitsRig(1)
     await rig.start_tcp()
     tags = [
-        *({"name": f"r{at}", "table": "holding", "address": at, "type": "uint16"} for at in range(90, 110)),
+        *(tag(f"r{at}", at) for at in range(90, 110)),
         {"name": "i", "table": "input", "address": 0, "type": "float32"},
         *({"name": table, "table": table, "address": 5} for table in ("coil", "discrete")),
     ]
-    driver = ModbusMachineSettings.model_validate(
-        {"kind": "modbus", "path": "s/a/l/m", "host": HOST, "port": rig.port, "timeout_s": 0.3, "tags": tags}
-    ).build()
-    await driver.connect()
+    driver = await connect(rig.port, tags, timeout_s=0.3)
     rig.delays_s = [0.4]  # a retry
     for _ in range(2):
         await driver.read()

@@ -10,9 +10,10 @@ from pymodbus.constants import ExcCodes
 
 from edge.drivers import ExplainsTags, NotConnected
 from edge.drivers.modbus.driver import ModbusDriver
-from edge.drivers.modbus.settings import ModbusMachineSettings
-from models.telemetry import Frame, quality
+from models.telemetry import quality
+from tests.integration import modbus_drivers
 from tests.integration.drivers_rig import HOST, ModbusRig
+from tests.integration.modbus_drivers import flatten, tag
 from tests.servers import find_free_port
 
 
@@ -27,16 +28,8 @@ async def rig() -> AsyncIterator[ModbusRig]:
 
 def build(rig: ModbusRig, *places: tuple[str, int], **more: Any) -> ModbusDriver:
     """Return the driver of a machine with a tag in each of these places."""
-    tags = [
-        {"name": f"{table} {at}", "table": table, "address": at, "type": "uint16"} for table, at in places
-    ]
-    return ModbusMachineSettings.model_validate(
-        {"kind": "modbus", "path": "s/a/l/m", "host": HOST, "port": rig.port, "tags": tags, **more}
-    ).build()
-
-
-def flatten(frames: list[Frame]) -> dict[str, float | None]:
-    return {name: column[0] for frame in frames for name, column in frame.values.items()}
+    tags = [tag(f"{table} {at}", at, table) for table, at in places]
+    return modbus_drivers.build(rig.port, tags, **more)
 
 
 @pytest.mark.parametrize("code", [ExcCodes.ACKNOWLEDGE, ExcCodes.DEVICE_BUSY])
@@ -87,12 +80,7 @@ async def test_a_register_put_aside_says_the_exceptions_name(
 async def test_tags_of_all_intervals_are_explained(rig: ModbusRig) -> None:
     """A machine read at two paces tells of the refused registers of both."""
     rig.refuse = lambda *_: ExcCodes.ILLEGAL_ADDRESS
-    tags = [
-        {"name": f"t{at}", "table": "holding", "address": at, "type": "uint16", "interval_s": at}
-        for at in (1, 2)
-    ]
-    described = {"kind": "modbus", "path": "s/a/l/m", "host": HOST, "port": rig.port, "tags": tags}
-    driver = ModbusMachineSettings.model_validate(described).build()
+    driver = modbus_drivers.describe(rig.port, [tag(f"t{at}", at, interval_s=at) for at in (1, 2)]).build()
     assert isinstance(driver, ExplainsTags)
     await driver.connect()
     await driver.read()

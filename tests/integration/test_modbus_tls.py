@@ -9,17 +9,14 @@ from cryptography.hazmat.primitives import serialization
 
 from edge.drivers import NotConnected
 from edge.drivers.modbus.driver import ModbusDriver
-from edge.drivers.modbus.settings import ModbusMachineSettings
-from tests.integration.modbus_rig import HOST, UnitsRig, make_certificate
+from tests.integration import modbus_drivers
+from tests.integration.modbus_drivers import tag
+from tests.integration.modbus_rig import UnitsRig, make_certificate
 
 
 def build(rig: UnitsRig, **tls: Any) -> ModbusDriver:
     """Return the driver of unit 1, with one tag."""
-    tag = {"name": "a", "table": "holding", "address": 1, "type": "uint16"}
-    machine = {"kind": "modbus", "path": "s/a/l/m", "host": HOST, "port": rig.port, "timeout_s": 2.0}
-    return ModbusMachineSettings.model_validate(
-        {**machine, "transport": "tls", "tls": tls, "tags": [tag]}
-    ).build()
+    return modbus_drivers.build(rig.port, [tag("a", 1)], timeout_s=2.0, transport="tls", tls=tls)
 
 
 async def serve_tls(folder: Path, *names: str, asks: bool = False) -> UnitsRig:
