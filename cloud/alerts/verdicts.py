@@ -1,22 +1,24 @@
 """What the crew found: a real fault, a false alarm, or maintenance; and what that adds up to."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Engine, String, Table, Text, and_, case, insert, select
 
+from cloud.alerts.findings import AlarmCount, Verdict, VerdictKind
 from cloud.alerts.tables import BY_CHARS_MAX, alert_event_table, alert_table
 from cloud.records import metadata
 from cloud.transactions import begin_read, begin_write, insert_into
 
-VerdictKind = Literal["real_fault", "false_alarm", "maintenance"]
-VERDICT_WORDS: dict[VerdictKind, str] = {
-    "real_fault": "Real fault",
-    "false_alarm": "False alarm",
-    "maintenance": "Maintenance",
-}
-NOTE_CHARS_MAX = 500
+__all__ = [
+    "AlarmCount",
+    "Verdict",
+    "VerdictBook",
+    "VerdictKind",
+    "alert_verdict",
+]  # also what others know from here
+
 ALERTS_ASKED_MAX = 1_000
 LEADS_MAX = 1_000
 
@@ -30,33 +32,6 @@ alert_verdict = Table(
     Column("at_ns", BigInteger, nullable=False),
     Column("failed_ns", BigInteger),
 )
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """What `by` found. `failed_ns`: when the machine failed, was stopped, or passed a fixed limit."""
-
-    kind: VerdictKind
-    note: str
-    by: str
-    at_ns: int
-    failed_ns: int | None = None
-
-    def describe(self) -> str:
-        """Say it in one line: `Real fault: bearing replaced`."""
-        words = VERDICT_WORDS[self.kind]
-        return f"{words}: {self.note}" if self.note else words
-
-
-class AlarmCount(msgspec.Struct, frozen=True):
-    """Alerts about a machine: `marked` false by somebody; `unreviewed`: cleared, and nobody took them on."""
-
-    marked: int = 0
-    unreviewed: int = 0
-
-    @property
-    def false(self) -> int:
-        """How many count as false: nobody has found anything."""
-        return self.marked + self.unreviewed
 
 
 class VerdictBook:

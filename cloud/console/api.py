@@ -53,6 +53,19 @@ def choose_window(
     return Window(max(0, start), end, points)
 
 
+def choose_machine(
+    machine: Annotated[str | None, Query(description="site/area/line/machine: only its alerts")] = None,
+) -> MachinePath | None:
+    """Return the machine asked for, None for all; 422 when it cannot be one."""
+    if machine is None:
+        return None
+    try:
+        return MachinePath.parse(machine)
+    except TopicRejected as error:
+        raise HTTPException(422, str(error)) from error
+
+
+OneMachine = Annotated[MachinePath | None, Depends(choose_machine)]
 Machine = Annotated[MachinePath, Depends(parse_machine)]
 ChosenWindow = Annotated[Window, Depends(choose_window)]
 
@@ -106,9 +119,11 @@ def _add_machines(router: APIRouter, view: PlantView) -> None:
 
 def _add_alerts(router: APIRouter, view: PlantView) -> None:
     @router.get("/alerts", tags=["alerts"])
-    def alerts(limit: Annotated[int, Query(ge=1, le=ALERTS_MAX)] = 100) -> list[AlertRow]:
+    def alerts(
+        machine: OneMachine = None, limit: Annotated[int, Query(ge=1, le=ALERTS_MAX)] = 100
+    ) -> list[AlertRow]:
         """The newest alerts, open ones first."""
-        return view.list_alerts(limit)
+        return view.list_alerts(limit, machine)
 
     @router.get("/alerts/{alert_id}", tags=["alerts"])
     def alert(alert_id: str) -> AlertSheet:

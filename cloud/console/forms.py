@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 from fastapi import Depends, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from cloud.alerts.verdicts import NOTE_CHARS_MAX, VerdictKind
+from cloud.alerts.findings import NOTE_CHARS_MAX, VerdictKind
 
 FORM_BYTES_MAX = 4_096
 NAME_CHARS_MAX = 80

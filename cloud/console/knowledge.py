@@ -7,7 +7,7 @@ from statistics import fmean
 
 import msgspec
 
-from cloud.alerts.verdicts import AlarmCount
+from cloud.alerts.findings import AlarmCount
 from cloud.console.model_shapes import (
     FalseAlarms,
     Forewarning,

@@ -9,7 +9,8 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Engine
 
-from cloud.alerts.verdicts import AlarmCount, Verdict, VerdictBook
+from cloud.alerts.findings import AlarmCount, Verdict
+from cloud.alerts.verdicts import VerdictBook
 from cloud.console import knowledge
 from cloud.console.knowledge import Known
 from cloud.console.model_shapes import FalseAlarms, ModelSheet, PlantModels

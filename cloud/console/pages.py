@@ -9,9 +9,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from cloud.alerts.verdicts import VERDICT_WORDS
+from cloud.alerts.findings import VERDICT_WORDS
 from cloud.console import words
-from cloud.console.api import ALERTS_MAX, Instant, Machine, find_alert, find_row
+from cloud.console.api import ALERTS_MAX, Instant, Machine, OneMachine, find_alert, find_row
 from cloud.console.assets import link_asset
 from cloud.console.model_shapes import ModelSheet
 from cloud.console.overview import STATE_WORDS
@@ -136,8 +136,9 @@ def _read_kindly(view: PlantView, machine: MachinePath) -> ModelSheet | None:
 
 def _add_alert_pages(router: APIRouter, view: PlantView, pages: Pages, tokens: FormTokens) -> None:
     @router.get("/alerts")
-    def alerts_page() -> Response:
-        return pages.render("alerts.html", page="alerts", alerts=view.list_alerts(ALERTS_MAX))
+    def alerts_page(machine: OneMachine = None) -> Response:
+        alerts = view.list_alerts(ALERTS_MAX, machine)
+        return pages.render("alerts.html", page="alerts", alerts=alerts, machine=machine)
 
     @router.get("/alerts/{alert_id}")
     def alert_page(alert_id: str, request: Request) -> Response:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from cloud.alerts import Alert, AlertEvent, Forecast
-from cloud.alerts.verdicts import Verdict
+from cloud.alerts.findings import Verdict
 from cloud.alerts.words import say_pair
 from cloud.console import shapes
 from cloud.console.outlook_shapes import AlertForecast, AlertSeverity

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from cloud.alerts import Alert, AlertEvent
-from cloud.alerts.verdicts import Verdict
+from cloud.alerts.findings import Verdict
 from cloud.console.ledger_shapes import LedgerSheet
 from cloud.console.model_shapes import ModelSheet, PlantModels
 from cloud.console.shapes import GapRow, GatewayRow, PartHealth

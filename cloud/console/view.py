@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy.exc import DBAPIError
 
 from cloud.alerts import Alert, UnknownAlert
-from cloud.alerts.verdicts import Verdict, VerdictKind
+from cloud.alerts.findings import Verdict, VerdictKind
 from cloud.console import sheets
 from cloud.console.charts import Window, read_charts, read_series
 from cloud.console.failures import find_failure
@@ -104,10 +104,11 @@ class PlantView:
         gaps = self._gaps.list_between(machine, window.from_ms, window.to_ms)
         return charts.model_copy(update={"gaps": list(gaps)})
 
-    def list_alerts(self, limit: int) -> list[AlertRow]:
-        """Return the newest alerts, open ones first."""
-        opened = self._alerts.list_alerts(open_only=True, limit=limit)
-        alerts = {alert.id: alert for alert in [*opened, *self._alerts.list_alerts(limit=limit)]}
+    def list_alerts(self, limit: int, machine: MachinePath | None = None) -> list[AlertRow]:
+        """Return the newest alerts, of one machine or of all, open ones first."""
+        opened = self._alerts.list_alerts(open_only=True, machine=machine, limit=limit)
+        newest = self._alerts.list_alerts(machine=machine, limit=limit)
+        alerts = {alert.id: alert for alert in [*opened, *newest]}
         verdicts = self._models.list_verdicts(alerts)
         rows = [
             sheets.make_row(alert, self._cards.of(alert.machine), verdicts.get(alert.id))

@@ -238,6 +238,18 @@ def test_an_alert_of_a_repaired_machine_does_not_hide_that_it_learns(rig: PlantR
     assert get(rig, "/api/v1/machines").json()[0]["attention"] == "learning"
 
 
+def test_alerts_of_one_machine_are_listed_alone(seeded: PlantRig) -> None:
+    """On a page of their own and over the API; what cannot be a machine is refused."""
+    ours = get(seeded, f"/api/v1/alerts?machine={PUMP}").json()
+    assert {alert["machine"] for alert in ours} == {str(PUMP)}
+    assert len(get(seeded, "/api/v1/alerts").json()) > len(ours)
+    page = get(seeded, f"/alerts?machine={PUMP}", **HTML).text
+    assert "Alerts of Feed pump 7" in page
+    assert "Air compressor 2" not in page
+    assert "No alert so far" in get(seeded, f"/alerts?machine={FAN}", **HTML).text
+    assert get(seeded, "/api/v1/alerts?machine=pump").status_code == 422
+
+
 def test_looking_at_history_does_not_count_as_telling(rig: PlantRig) -> None:
     """The console reads digests; the mail about them still goes out."""
     rig.observe(PUMP, score=0.2)
