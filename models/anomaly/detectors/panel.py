@@ -14,6 +14,9 @@ from models.anomaly.features import Matrix, Vector, Windows
 PANEL_MACHINES_MAX = 32
 """What so many machines need at once stays in a processor core's own cache."""
 SCORE_MIN = 1e-9
+ALL_TAGS = np.ones(1)
+ALL_TAGS.flags.writeable = False
+"""The coverage of a row without missing tags."""
 
 
 class Gauge(msgspec.Struct, frozen=True, eq=False):
@@ -116,17 +119,17 @@ class Panel:
         sigma = np.matmul(self._rows[:, None], self._regress)[:, 0]
         seen = self._averages[0, :, 0] + self._centre[:, 0]
         expected = seen - sigma * self._units
-        strange = (np.abs(sigma) > BLAME_SIGMA).any(axis=1).tolist()
+        farthest = np.maximum.reduce(np.abs(sigma), axis=1).tolist()
         found: list[Judgement | None] = []
-        for place, score in enumerate(scores):
+        for place, (score, far) in enumerate(zip(scores, farthest, strict=True)):
             if not score < math.inf:
                 found.append(None)
                 continue
-            if strange[place]:
+            if far > BLAME_SIGMA:
                 sigma[place], apart = self._gauges[place].explain(self._rows[place])
                 expected[place] = seen[place] - apart
             one = slice(place, place + 1)
-            found.append(Judgement(np.array([score]), np.ones(1), seen[one], expected[one], sigma[one]))
+            found.append(Judgement(np.array([score]), ALL_TAGS, seen[one], expected[one], sigma[one]))
         return found
 
     def rate(self, windows: Sequence[Matrix | None]) -> list[float]:
