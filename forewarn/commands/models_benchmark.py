@@ -123,9 +123,9 @@ def _without_nan(value: Any) -> Any:
 
 
 def _print_table(report: "Report") -> None:
-    from models.anomaly.benchmarks.page import list_promises, make_table
+    from models.anomaly.benchmarks.page import count_files, list_promises, make_table
 
-    typer.echo(f"\n{report.benchmark}: {report.files} files")
+    typer.echo(f"\n{report.benchmark}: {count_files(report)}")
     # Metrics down, detectors across: there are many metrics.
     _print_rows(list(zip(*make_table(report), strict=True)))
     if promises := list_promises(report):

@@ -28,8 +28,9 @@ PURPOSES = {
     "tep": "The Tennessee Eastman process. Learned from one normal run; the limit is the held-out 99 % "
     "quantile. `fdr18` leaves out faults that change next to nothing (3, 9, 15).",
     "cmapss": "Turbofans run to failure. Learned from the first 40 cycles of half of the engines, judged on "
-    "the others; healthy is farther than 125 cycles from the end. Remaining life: five folds by engine, "
-    "every cycle counts, capped at 125.",
+    "the others; healthy is farther than 125 cycles from the end. Conditions of flight, where there are "
+    "several, are found in the settings. Remaining life: five folds by engine, every cycle counts, capped at "
+    "125.",
     "hvac": "Air handlers. A day counts by the level that a tenth of its minutes exceed.",
     "ims": "Bearings run to failure. Learned from the first quarter; an alert in the first half is false.",
     "metropt": "A metro train's compressor in windows of 45 minutes whose order is lost, five folds: "
@@ -88,6 +89,11 @@ def make_table(report: Report) -> list[list[str]]:
     return lines
 
 
+def count_files(report: Report) -> str:
+    """Return how many files were judged, in words."""
+    return "1 file" if report.files == 1 else f"{report.files} files"
+
+
 def list_promises(report: Report) -> list[list[str]]:
     """Return rows of text of what was promised and realised, the heading first; none if nothing was."""
     kept = [(name, one) for name, parts in report.kept.items() if name not in GUESSERS for one in parts]
@@ -106,7 +112,7 @@ def _describe_promises(reports: Sequence[Report]) -> list[str]:
 
 def _describe(report: Report) -> str:
     table = make_table(report)
-    lines = [f"## {report.benchmark}: {report.files} files", "", PURPOSES[report.benchmark], ""]
+    lines = [f"## {report.benchmark}: {count_files(report)}", "", PURPOSES[report.benchmark], ""]
     # Metrics down, detectors across: there are many metrics.
     turned = list(zip(*table, strict=True))
     lines.append("| " + " | ".join(["", *turned[0][1:]]) + " |")
