@@ -70,7 +70,7 @@ def make_sheet(
         history=[
             shapes.AlertEvent(
                 at_ms=event.at_ns // NS_PER_MS,
-                what=CHANGE_WORDS[event.change],
+                what=_name_change(alert, event),
                 by=event.by,
                 words=event.words,
             )
@@ -78,6 +78,11 @@ def make_sheet(
         ],
         notices=[_make_notice(one) for one in notices],
     )
+
+
+def _name_change(alert: Alert, event: AlertEvent) -> str:
+    is_models = alert.kind == "model" and event.change == "widened"
+    return "Another reason" if is_models else CHANGE_WORDS[event.change]
 
 
 def _make_forecast(told: Forecast) -> AlertForecast:

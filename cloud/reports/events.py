@@ -41,6 +41,8 @@ def describe_event(
         is_open=alert.is_open,
         summary=alert.summary,
         peak=f"{say_number(alert.score_peak / alert.limit)} × limit" if alert.kind == "machine" else "",
+        severity=alert.severity.words if alert.severity else "",
+        forecast=alert.forecast.words if alert.forecast and alert.is_open else "",
         acknowledged=say_acknowledged(alert),
         verdict="" if verdict is None else verdict.describe(),
         forewarning=say_forewarning(alert, verdict, card, crossed),

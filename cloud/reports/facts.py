@@ -81,6 +81,8 @@ class EventRow(msgspec.Struct, frozen=True):
     is_open: bool
     summary: str
     peak: str
+    severity: str
+    forecast: str
     acknowledged: str
     verdict: str
     forewarning: str

@@ -111,6 +111,8 @@ def _describe(verdict: Verdict, span: tuple[int, int], card: Card, named: Machin
         is_open=False,
         summary=f"At its strangest {say_time(int(verdict.timestamps[peak]))}",
         peak=f"{say_number(float(verdict.judgement.score[peak]) / verdict.limit)} × limit",
+        severity="",
+        forecast="",
         acknowledged="judged from a file, so nobody was told",
         verdict="",
         forewarning="",

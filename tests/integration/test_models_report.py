@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import insert
 from typer.testing import CliRunner
 
+from cloud.alerts import Forecast, Severity
 from cloud.alerts.advice import load_adviser
 from cloud.alerts.book import AlertBook
 from cloud.alerts.settings import AlertSettings
@@ -100,7 +101,8 @@ def report(folder: Path, *words: str) -> Page:
 
 def test_the_page_says_what_an_engineer_asks(folder: Path) -> None:
     """Scores against the limit, the alert with who took it on and how early it was, promise, grades, card."""
-    alert_id = put_alert(folder)
+    forecast = Forecast(NOW_NS, "score", "no reliable forecast: too few scores")
+    alert_id = put_alert(folder, severity=Severity("severe", "severe, 4 times the limit"), forecast=forecast)
     engine = open_records(f"sqlite:///{folder}/records.sqlite")
     VerdictBook(engine).put(alert_id, Verdict("real_fault", "Bearing", "Ada", 1, NOW_NS + 3_665 * SECOND))
     book = AlertBook(engine, AlertSettings(), CardBox(), adviser=load_adviser())
@@ -117,6 +119,8 @@ def test_the_page_says_what_an_engineer_asks(folder: Path) -> None:
         "Real fault: Bearing",
         "Vibration 5.8 mm/s (expected 2.1, +7.2 sigma)",
         "+7.2 sigma",
+        "How bad: severe, 4 times the limit",
+        "What lies ahead: no reliable forecast",
         "Average forewarning",
         "Promised",
         "On rows held out of learning",
