@@ -1,5 +1,6 @@
 """The custody figures as a page for people: docs/CUSTODY.md."""
 
+import math
 import platform
 import sqlite3
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from tests.custody import side_by_side
 from tests.custody.figures import Figures
-from tests.custody.schedule import Outcome, Weight
+from tests.custody.schedule import Outcome, Strike, Weight
 from tests.servers import find_program
 
 HEADER = """# Custody, measured
@@ -76,15 +77,37 @@ def _tabulate_verdicts(outcomes: Sequence[tuple[str, Outcome]]) -> str:
 
 
 def _tabulate_strikes(outcome: Outcome) -> str:
-    lines = ["| fault | lasted | backlog at most | all stored after |", "|---|--:|--:|--:|"]
-    for one in outcome.strikes:
-        after = "never" if one.recovery_s is None else f"{one.recovery_s:g} s"
-        lines.append(f"| {one.name} | {one.lasted_s:g} s | {one.peak_backlog:,} batches | {after} |")
+    lines = _list_strikes(outcome.strikes) if outcome.seed is None else _sum_strikes(outcome.strikes)
     gaps = ", ".join(f"{reason} {seconds:.0f} s" for reason, seconds in sorted(outcome.gap_seconds.items()))
     return (
         "\n".join(lines) + f"\n\nThe way between gateways and broker: {outcome.way}.\n"
         f"Recorded gaps, summed over all machines: {gaps or 'none'}.\n"
     )
+
+
+def _list_strikes(strikes: Sequence[Strike]) -> list[str]:
+    lines = ["| fault | lasted | backlog at most | all stored after |", "|---|--:|--:|--:|"]
+    for one in strikes:
+        after = "never" if one.recovery_s is None else f"{one.recovery_s:g} s"
+        lines.append(f"| {one.name} | {one.lasted_s:g} s | {one.peak_backlog:,} batches | {after} |")
+    return lines
+
+
+def _sum_strikes(strikes: Sequence[Strike]) -> list[str]:
+    """A line for each kind of fault: how often it came in all, and the worst of it."""
+    lines = [
+        "| fault | times | lasted, sum | backlog at most | all stored after, p50 / max |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for name in sorted({one.name for one in strikes}):
+        same = [one for one in strikes if one.name == name]
+        times = sorted(math.inf if one.recovery_s is None else one.recovery_s for one in same)
+        lines.append(
+            f"| {name} | {len(same)} | {sum(one.lasted_s for one in same):.0f} s "
+            f"| {max(one.peak_backlog for one in same):,} batches "
+            f"| {times[len(times) // 2]:g} / {times[-1]:g} s |"
+        )
+    return lines
 
 
 def _tabulate_weights(outcomes: Sequence[tuple[str, Outcome]]) -> str:

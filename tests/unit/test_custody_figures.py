@@ -9,7 +9,7 @@ from tests.custody.schedule import Outcome, Strike, Weight
 from tests.custody.side_by_side import Comparison, Fate
 
 
-def make_outcome(missing: int) -> Outcome:
+def make_outcome(missing: int, seed: int | None = 7) -> Outcome:
     """Return what a run of two faults may come to."""
     strikes = [Strike("broker kill -9", 2.0, 110, 1.2), Strike("partition of 20 s", 20.0, 1_110, None)]
     verdict = Verdict(issued=1_000, accepted=990, stored=980, missing=missing)
@@ -45,9 +45,12 @@ def test_a_later_run_takes_the_place_of_its_own_kind_only(tmp_path: Path) -> Non
 def test_the_page_says_what_was_found() -> None:
     """Losses, a fault never recovered from, bytes a value, how faults were made, and the comparison."""
     beside = Comparison(["partition"], [Fate("Forewarn", 10, 10), Fate("theirs", 9, 7, 0, 2)], "a rope")
-    page = report.describe(Figures({"directed schedule": make_outcome(3)}, beside))
+    runs = {"directed schedule": make_outcome(3, None), "random schedule, x": make_outcome(0)}
+    page = report.describe(Figures(runs, beside))
     for words in (
-        "| directed schedule, seed 7 | embedded | 2 | 1,000 | 990 | **3** |",
+        "| directed schedule | embedded | 2 | 1,000 | 990 | **3** |",
+        "| random schedule, x, seed 7 | embedded | 2 | 1,000 | 990 | **0** |",
+        "| partition of 20 s | 1 | 20 s | 1,110 batches | inf / inf s |",
         "| partition of 20 s | 20 s | 1,110 batches | never |",
         "The way between gateways and broker: a rope.",
         "Recorded gaps, summed over all machines: gateway_down 4 s.",
