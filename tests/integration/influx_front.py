@@ -1,17 +1,13 @@
 """Debian's InfluxDB 1.6 behind a small front that speaks the write API and the errors of InfluxDB 2."""
 
-import gzip
 import http.client
 import json
-import threading
 import urllib.parse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from cloud.stores.influxdb import InfluxdbStoreSettings
+from tests.integration.influx_http import Answer, InfluxHttp
 from tests.servers import Server, find_free_port, find_program
-
-Answer = tuple[int, dict[str, str], bytes]
 
 PRECISIONS = {"ns": "n", "us": "u", "ms": "ms", "s": "s"}
 
@@ -51,70 +47,18 @@ def ask(port: int, method: str, path: str, body: bytes) -> Answer:
         connection.close()
 
 
-class InfluxFront:
+class InfluxFront(InfluxHttp):
     """Answers as InfluxDB 2 does: /api/v2/write with a token, /query passed on, 422 for refused points.
 
-    `upcoming` are answers given in place of the database's, in turn; `encodings` has how each body posted
-    was encoded.
+    `upcoming` are answers given in place of the database's, in turn.
     """
 
     def __init__(self, upstream_port: int, token: str = "secret") -> None:
         self.upcoming: list[Answer] = []
-        self.encodings: list[str] = []
         self.body_bytes_max = 1 << 40
         self._upstream_port = upstream_port
         self._token = token
-        front = self
-
-        class Front(BaseHTTPRequestHandler):
-            """One request."""
-
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1  # one packet an answer: two would wait 40 ms for each other
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                if self.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                front.encodings.append(self.headers.get("Content-Encoding") or "plain")
-                self._reply(front.answer(self.headers.get("Authorization"), "POST", self.path, body))
-
-            def do_GET(self) -> None:
-                self._reply(front.answer(self.headers.get("Authorization"), "GET", self.path, b""))
-
-            def _reply(self, answer: Answer) -> None:
-                status, headers, body = answer
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_words: object) -> None:
-                """Say nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Front)
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-
-    @property
-    def writes(self) -> int:
-        """How many requests to write came."""
-        return len(self.encodings)
-
-    @property
-    def url(self) -> str:
-        """Where the front answers."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
-
-    def close(self) -> None:
-        """Stop answering."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join(10)
+        super().__init__()
 
     def answer(self, authorization: str | None, method: str, path: str, body: bytes) -> Answer:
         """Return the answer to one request."""
