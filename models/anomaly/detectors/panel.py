@@ -90,6 +90,8 @@ class Panel:
         by_window = (many, len(self._residual[0]), 1, self._residual.shape[-1])
         self._rows_by_window = self._rows.reshape(by_window)
         self._residuals = self._members[:, wide:].reshape(by_window)
+        self._stacked_rows = self._rows[:, None]
+        self._shortest, self._offset = self._averages[0, :, 0], self._centre[:, 0]
         # A tag that is alone has no residuals among the members.
         self._counted = self._members if by_window[-1] > 1 else self._members[:, :wide]
         self._eased = np.empty_like(self._rows) if (self._ease != 1.0).any() else self._rows
@@ -116,8 +118,8 @@ class Panel:
     def judge(self, windows: Sequence[Matrix | None]) -> list[Judgement | None]:
         """Return the same with causes, None where the score is NaN."""
         scores = self.score(windows)
-        sigma = np.matmul(self._rows[:, None], self._regress)[:, 0]
-        seen = self._averages[0, :, 0] + self._centre[:, 0]
+        sigma = np.matmul(self._stacked_rows, self._regress)[:, 0]
+        seen = self._shortest + self._offset
         expected = seen - sigma * self._units
         farthest = np.maximum.reduce(np.abs(sigma), axis=1).tolist()
         found: list[Judgement | None] = []
