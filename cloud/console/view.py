@@ -137,7 +137,10 @@ class PlantView:
         now_ns = self._now_ns()
         failed_ns = None if change.failed_ms is None else change.failed_ms * NS_PER_MS
         if failed_ns is None and kind == "real_fault":
-            failed_ns = find_failure(self._reader, self._cards.of(alert.machine), alert, now_ns)
+            before = self._models.list_verdicts([alert.id]).get(alert.id)
+            failed_ns = before.failed_ns if before is not None else None
+            # Who corrects a note does not mean to take the date away.
+            failed_ns = failed_ns or find_failure(self._reader, self._cards.of(alert.machine), alert, now_ns)
         self._models.judge_alert(alert.id, Verdict(kind, change.note, change.by, now_ns, failed_ns))
 
     def read_model(self, machine: MachinePath) -> ModelSheet:

@@ -141,6 +141,10 @@ def test_a_verdict_counts_and_can_be_corrected(rig: PlantRig) -> None:
     assert (real["acknowledged_by"], real["failed_ms"]) == ("Ada", failed_ms)
     assert [event["what"] for event in real["history"]] == ["Raised", "Acknowledged", "Reviewed", "Reviewed"]
     assert real["history"][-1]["words"] == "Real fault: bearing"
+    again = httpx.post(
+        address, json={"by": "Grace", "verdict": "real_fault", "note": "bearing, drive end"}
+    ).json()
+    assert (again["note"], again["failed_ms"]) == ("bearing, drive end", failed_ms)
     plant = get(rig, "/api/v1/overview").json()["plant"]
     assert plant["forewarning_words"] == "2 h 5 min"
     assert plant["forewarning_s"] == pytest.approx(7_500, abs=0.001)
