@@ -3,6 +3,7 @@
 import math
 import platform
 import sqlite3
+import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def _tabulate_verdicts(outcomes: Sequence[tuple[str, Outcome]]) -> str:
     for name, outcome in outcomes:
         found = outcome.verdict
         times = sorted(one.recovery_s for one in outcome.strikes if one.recovery_s is not None)
-        recovery = f"{times[len(times) // 2]:g} / {times[-1]:g} s" if times else "-"
+        recovery = f"{statistics.median(times):.2g} / {times[-1]:g} s" if times else "-"
         peak = max((one.peak_backlog for one in outcome.strikes), default=0)
         seed = "" if outcome.seed is None else f", seed {outcome.seed}"
         lines.append(
@@ -101,11 +102,12 @@ def _sum_strikes(strikes: Sequence[Strike]) -> list[str]:
     ]
     for name in sorted({one.name for one in strikes}):
         same = [one for one in strikes if one.name == name]
-        times = sorted(math.inf if one.recovery_s is None else one.recovery_s for one in same)
+        times = [math.inf if one.recovery_s is None else one.recovery_s for one in same]
+        most = "never" if math.inf in times else f"{max(times):g} s"
         lines.append(
             f"| {name} | {len(same)} | {sum(one.lasted_s for one in same):.0f} s "
             f"| {max(one.peak_backlog for one in same):,} batches "
-            f"| {times[len(times) // 2]:g} / {times[-1]:g} s |"
+            f"| {statistics.median(times):.2g} / {most} |"
         )
     return lines
 

@@ -13,19 +13,8 @@ def make_outcome(missing: int, seed: int | None = 7) -> Outcome:
     """Return what a run of two faults may come to."""
     strikes = [Strike("broker kill -9", 2.0, 110, 1.2), Strike("partition of 20 s", 20.0, 1_110, None)]
     verdict = Verdict(issued=1_000, accepted=990, stored=980, missing=missing)
-    return Outcome(
-        7,
-        "embedded",
-        "a rope",
-        Weight(4_000, 100),
-        Weight(),
-        60.0,
-        strikes,
-        verdict,
-        [],
-        0,
-        {"gateway_down": 4},
-    )
+    kept, gaps = Weight(4_000, 100), {"gateway_down": 4.0}
+    return Outcome(seed, "embedded", "a rope", kept, Weight(), 60.0, strikes, verdict, [], 0, gaps)
 
 
 def test_a_later_run_takes_the_place_of_its_own_kind_only(tmp_path: Path) -> None:
@@ -50,7 +39,8 @@ def test_the_page_says_what_was_found() -> None:
     for words in (
         "| directed schedule | embedded | 2 | 1,000 | 990 | **3** |",
         "| random schedule, x, seed 7 | embedded | 2 | 1,000 | 990 | **0** |",
-        "| partition of 20 s | 1 | 20 s | 1,110 batches | inf / inf s |",
+        "| partition of 20 s | 1 | 20 s | 1,110 batches | inf / never |",
+        "| broker kill -9 | 1 | 2 s | 110 batches | 1.2 / 1.2 s |",
         "| partition of 20 s | 20 s | 1,110 batches | never |",
         "The way between gateways and broker: a rope.",
         "Recorded gaps, summed over all machines: gateway_down 4 s.",
