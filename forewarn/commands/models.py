@@ -84,12 +84,15 @@ def train(
 
 
 @app.command()
-def show(bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of a bundle.")]) -> None:
+def show(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of a bundle.")],
+    config: models_keys.ConfigOption = None,
+) -> None:
     """Say what a bundle is and where it comes from."""
     limit_threads()
     from models.anomaly.bundle import find_bundle, load_bundle
 
-    typer.echo(describe_card(load_bundle(find_bundle(bundle)).card))
+    typer.echo(describe_card(load_bundle(find_bundle(bundle), models_keys.find_keys(config)).card))
 
 
 @app.command()
@@ -103,7 +106,9 @@ def score(
     from models.anomaly.bundle import find_bundle, load_bundle
     from models.anomaly.tables import read_table, score_table
 
-    loaded = load_bundle(find_bundle(bundle))
+    loaded = load_bundle(find_bundle(bundle), models_keys.find_keys(config))
     csv.writer(sys.stdout, lineterminator="\n").writerows(
         score_table(loaded, read_table(file, loaded.card.columns), every=every)
     )
+    config: models_keys.ConfigOption = None,
+    *,
