@@ -96,6 +96,11 @@ def sign(
     typer.echo(f"{folder}: signed by key {loaded.signer}, for {loaded.card.machine}")
 
 
+def find_keys(config: Path | None) -> "Keys | None":
+    """Return where the keys lie that the settings name; None without settings: beside the bundles."""
+    return None if config is None else _locate(config, None)[1]
+
+
 def _locate(config: Path | None, bundles: Path | None) -> "tuple[Path, Keys]":
     """Return the folder of bundles, and where its keys lie."""
     from cloud.settings import CloudSettings

@@ -71,6 +71,8 @@ def test_a_bundle_is_signed_by_hand(tmp_path: Path, bundle: Bundle) -> None:
     assert f"for {bundle.card.machine}" in words
     keys = signing.Keys(tmp_path / "secret" / "key.pem", tmp_path / "public")
     assert load_bundle(folder, keys).signer in words
+    assert call("show", folder, "--config", tmp_path / "cloud.yaml")[0] == 0
+    assert "which is not trusted here" in call("show", folder)[1]
     with pytest.raises(BundleForeign):
         load_bundle(folder)
 
