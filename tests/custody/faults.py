@@ -198,7 +198,7 @@ def run_two_ingesters(plant: Plant) -> None:
 
 
 DIRECTED = (
-    # First: once the outbox has been large, the pages that were freed take values in without the disk.
+    # First: once the outbox has been large, its freed pages take values in for half a minute more.
     Fault("disk full at a gateway", fill_disk, ("gateway-1", OUTBOX_FULL), needs_root=True),
     Fault("broker kill -9", kill_broker, ("gateway-1", "broker_lost")),
     Fault("ingester kill -9", kill_ingester, ("cloud-a", "link_up")),
