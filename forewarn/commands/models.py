@@ -3,13 +3,18 @@
 import csv
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from forewarn.commands import models_keys, models_report, models_versions
 from forewarn.commands.models_benchmark import UnknownName, benchmark
 from forewarn.commands.train import describe_card, limit_threads
+
+if TYPE_CHECKING:
+    from models.anomaly.bundle import Bundle
+    from models.anomaly.material import Wishes
+    from models.anomaly.tables import TagTable
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command()(benchmark)
@@ -51,29 +56,30 @@ def train(
     episodes: Annotated[
         float, typer.Option("--false-alarms", help="Promised a month, by every detector but conditional.")
     ] = 1.0,
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option("--condition", help="A running condition, such as 'speed > 50'; may be repeated."),
+    ] = None,
+    load_tags: Annotated[
+        list[str] | None,
+        typer.Option("--load-tag", help="A tag in whose values they are looked for instead."),
+    ] = None,
+    settle_s: Annotated[
+        float, typer.Option("--settle-s", min=0.0, help="After a change nothing is judged for so long.")
+    ] = 60.0,
 ) -> None:
     """Learn what normal is from a file in which the machine runs well."""
     limit_threads()
-    import time
-
     from models.anomaly.bundle import save_bundle
-    from models.anomaly.detectors.shelf import DETECTORS
-    from models.anomaly.tables import find_step_s, read_table
-    from models.anomaly.training import train_bundle
-    from models.telemetry import MachinePath
+    from models.anomaly.tables import read_table
 
-    if detector not in DETECTORS:
-        raise UnknownName(f"no detector {detector!r}: there are {', '.join(DETECTORS)}")
-    path = MachinePath.parse(machine)
+    check_detector(detector)
     table = read_table(file, [name.strip() for name in columns.split(",")] if columns else None)
-    table = table.head(rows) if rows else table
-    trained = train_bundle(
-        str(path),
-        table.timestamps,
-        table.values,
-        {},
-        grid_s=grid_s or find_step_s(table),
-        trained_ns=time.time_ns(),
+    trained = _learn(
+        machine,
+        table.head(rows) if rows else table,
+        read_wishes(conditions or [], load_tags or [], settle_s),
+        grid_s=grid_s,
         base_rows=base_rows,
         detector=detector,
         episodes_per_month=episodes,
@@ -81,6 +87,44 @@ def train(
     folder = save_bundle(bundle, trained)
     typer.echo(describe_card(trained.card))
     typer.echo(f"  kept in {folder}")
+
+
+def _learn(
+    machine: str, table: "TagTable", wishes: "Wishes", *, grid_s: float | None, **asked: Any
+) -> "Bundle":
+    import time
+
+    from models.anomaly.tables import find_step_s
+    from models.anomaly.training import train_bundle
+    from models.telemetry import MachinePath
+
+    return train_bundle(
+        str(MachinePath.parse(machine)),
+        table.timestamps,
+        table.values,
+        {},
+        grid_s=grid_s or find_step_s(table),
+        trained_ns=time.time_ns(),
+        wishes=wishes,
+        **asked,
+    )
+
+
+def check_detector(name: str) -> None:
+    """Raise `UnknownName` where the shelf has no such detector."""
+    from models.anomaly.detectors.shelf import DETECTORS
+
+    if name not in DETECTORS:
+        raise UnknownName(f"no detector {name!r}: there are {', '.join(DETECTORS)}")
+
+
+def read_wishes(conditions: list[str], load_tags: list[str], settle_s: float) -> "Wishes":
+    """Return how the machine is run; raise `ConditionRejected` for what is no condition."""
+    from models.anomaly.conditions import parse_condition
+    from models.anomaly.material import Wishes
+    from models.anomaly.running import RunningPlan
+
+    return Wishes(RunningPlan([parse_condition(text) for text in conditions], load_tags, settle_s))
 
 
 @app.command()
@@ -112,5 +156,3 @@ def score(
     csv.writer(sys.stdout, lineterminator="\n").writerows(
         score_table(loaded, read_table(file, loaded.card.columns), every=every)
     )
-    config: models_keys.ConfigOption = None,
-    *,
