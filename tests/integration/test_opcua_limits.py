@@ -244,3 +244,24 @@ async def test_only_a_connection_that_rests_is_asked_whether_it_lives(
         while ua.ObjectIds.Server_ServerStatus_State not in asked:
             await asyncio.sleep(0.01)
     await driver.close()
+
+
+async def test_nodes_are_asked_for_type_by_type(opcua: OpcuaRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the second Read on, since values of one type are read at once; each value stays its own tag's."""
+    values = {f"t{at}": at % 2 == 1 if at % 3 else at + 0.5 for at in range(90)}
+    await opcua.add(values)
+    asked: list[list[str]] = []
+    read = InternalSession.read
+
+    async def note(session: InternalSession, wish: ua.ReadParameters) -> Any:
+        asked.append([str(one.NodeId.Identifier).split(".")[1] for one in wish.NodesToRead])
+        return await read(session, wish)
+
+    driver = build(opcua, {name: name for name in values}, mode="poll")
+    await driver.connect()
+    monkeypatch.setattr(InternalSession, "read", note)
+    told = {name: column[0] for frame in await driver.read() for name, column in frame.values.items()}
+    assert told == {name: float(value) for name, value in values.items()}
+    is_bool = [isinstance(values[name], bool) for name in asked[0]]
+    assert is_bool == sorted(is_bool, reverse=True)
+    await driver.close()

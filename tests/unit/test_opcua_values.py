@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from edge.drivers.columns import Rows
 from edge.drivers.opcua.notifications import Message, decode_publish
 from edge.drivers.opcua.reading import convert_message, make_rows, read_variant
-from edge.drivers.opcua.values import ALIKE_MIN, READ_RESPONSE, Unusual, decode_read
+from edge.drivers.opcua.values import ALIKE_MIN, READ_RESPONSE, Unusual, decode_read, list_kinds
 from models.telemetry import quality
 
 NOW_NS = 1_795_402_800_000_000_000
@@ -145,6 +145,14 @@ def test_a_text_among_numbers_is_read_by_the_library_alone(
     values = [*before, strange, *after]
     octets = encode(values)
     assert repr(decode(octets, len(values))) == repr(decode_slowly(octets))
+
+
+@given(st.lists(usual | unusual, max_size=6))
+def test_the_types_of_all_values_are_known(values: list[ua.DataValue]) -> None:
+    """Whatever stands between them; 0 is no value."""
+    expected = [0 if value.Value is None else int(value.Value.VariantType.value) for value in values]
+    kinds = list_kinds(encode(values), len(values), read_variant)
+    assert [kind % 64 for kind in kinds] == expected  # an array has another bit
 
 
 def make_items(handles: list[int], values: list[ua.DataValue]) -> list[ua.MonitoredItemNotification]:

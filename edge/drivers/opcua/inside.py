@@ -3,6 +3,7 @@
 import asyncio
 import os
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 from inspect import signature
 from time import monotonic, time_ns
@@ -79,17 +80,31 @@ def is_short() -> bool:
     return _IS_SHORT
 
 
-class PreparedRead(msgspec.Struct, frozen=True):
-    """A bulk Read: which tags its nodes are, asyncua's object of it, and the bytes that follow its header."""
+class PreparedRead(msgspec.Struct):
+    """A bulk Read: which tags its nodes are, asyncua's object of it, and the bytes that follow its header.
+
+    `is_sorted` once the nodes stand in the order in which their values are read fastest.
+    """
 
     places: list[int]
     wish: ua.ReadParameters
     octets: bytes
+    is_sorted: bool = False
 
 
 def prepare_read(places: list[int], wish: ua.ReadParameters) -> PreparedRead:
     """Write the Read down once: writing a thousand nodes anew costs more than reading their values."""
     return PreparedRead(places, wish, struct_to_binary(wish))
+
+
+def sort_read(read: PreparedRead, kinds: Sequence[int]) -> None:
+    """Ask for the nodes type by type from now on: values that are alike in a row are read at once."""
+    read.is_sorted = True
+    if len(set(kinds)) > 1:
+        order, nodes = sorted(range(len(kinds)), key=kinds.__getitem__), read.wish.NodesToRead
+        read.places = [read.places[at] for at in order]
+        read.wish.NodesToRead = [nodes[at] for at in order]
+        read.octets = struct_to_binary(read.wish)
 
 
 class ShortProtocol(UASocketProtocol):

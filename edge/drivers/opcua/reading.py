@@ -16,10 +16,11 @@ from edge.drivers.opcua.inside import (
     ask_prepared,
     check_answer,
     is_short,
+    sort_read,
     take_octets,
 )
 from edge.drivers.opcua.notifications import Message, decode_publish
-from edge.drivers.opcua.values import Unusual, decode_read
+from edge.drivers.opcua.values import Unusual, decode_read, list_kinds
 
 
 def read_variant(octets: bytes, at: int) -> tuple[Any, int]:
@@ -37,13 +38,17 @@ async def read_rows(client: UaClient, read: PreparedRead, timeout_s: float) -> R
     if not is_short():
         return make_rows(read.places, await client.read(read.wish), time_ns())
     answer = await ask_prepared(client, read, timeout_s)
+    octets = take_octets(answer)
     try:
-        return decode_read(take_octets(answer), read.places, time_ns(), read_variant)
+        rows = decode_read(octets, read.places, time_ns(), read_variant)
     except Unusual:
         check_answer(client, answer)
         response = struct_from_binary(ua.ReadResponse, answer)
         response.ResponseHeader.ServiceResult.check()
         return make_rows(read.places, response.Results, time_ns())
+    if not read.is_sorted:
+        sort_read(read, list_kinds(octets, len(read.places), read_variant))
+    return rows
 
 
 def make_rows(places: Sequence[int], answers: Sequence[ua.DataValue], received_ns: int) -> Rows:

@@ -83,6 +83,19 @@ def decode_read(octets: bytes, places: Sequence[int], received_ns: int, read_var
     return rows
 
 
+def list_kinds(octets: bytes, count: int, read_variant: ReadVariant) -> list[int]:
+    """Return the built-in type of each value in a ReadResponse that was decoded; 0 where there is none."""
+    kinds, at, unused = [], skip_header(octets, READ_RESPONSE) + 4, Rows()
+    for _ in range(count):
+        layout = LAYOUTS.get(octets[at : at + 2])
+        kinds.append(octets[at + 1] if octets[at] & VALUE else 0)
+        if layout is None:
+            at = _add_unusual(octets, at - HANDLE_BYTES, 0, read_variant, unused)
+        else:
+            at += layout.size - HANDLE_BYTES
+    return kinds
+
+
 def decode_values(
     octets: bytes,
     at: int,
