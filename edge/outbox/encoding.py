@@ -5,8 +5,16 @@ from collections.abc import Sequence
 import msgspec
 
 from edge.outbox.file import Identity
-from edge.polling.packing import pack
-from models.telemetry import Batch, Frame, Gap, count_values, encode_batch
+from edge.polling.packing import FRAMES_PER_BATCH_MAX, pack
+from models.telemetry import (
+    Batch,
+    Frame,
+    Gap,
+    count_values,
+    encode_batch,
+    encode_framed,
+    encode_frames,
+)
 from models.telemetry.gap import GAPS_MAX
 
 SEQUENCE_DIGITS_MAX = 16
@@ -15,15 +23,36 @@ Payload = tuple[int, int, bytes]
 """Sequence, how many numbers it carries, the bytes."""
 
 
+class Ready(msgspec.Struct, frozen=True):
+    """Frames that are encoded already, and how many numbers they carry."""
+
+    frames: bytes
+    values: int
+
+
+def make_ready(frames: list[Frame]) -> Ready:
+    """Encode what does not depend on the sequence."""
+    return Ready(encode_frames(frames), count_values(frames))
+
+
 def make_payloads(
-    identity: Identity, sequence: int, frames: list[Frame], gaps: Sequence[Gap], bytes_max: int
+    identity: Identity,
+    sequence: int,
+    frames: list[Frame],
+    gaps: Sequence[Gap],
+    bytes_max: int,
+    ready: Ready | None = None,
 ) -> list[Payload]:
     """Return the payloads of batches `sequence`, `sequence` + 1, ..., those of gaps first.
 
-    Raises `TooLarge` when a single value does not fit.
+    `ready` is what `make_ready` made of the frames. Raises `TooLarge` when a single value does not fit.
     """
     size_max = bytes_max - SEQUENCE_DIGITS_MAX
     told = _encode_gaps(identity, sequence, list(gaps), size_max) if gaps else []
+    if ready is not None and not told and len(frames) <= FRAMES_PER_BATCH_MAX:
+        payload = encode_framed(identity.gateway, identity.epoch, sequence, ready.frames)
+        if len(payload) <= size_max:
+            return [(sequence, ready.values, payload)]
     return told + (_encode_frames(identity, sequence + len(told), frames, size_max) if frames else [])
 
 

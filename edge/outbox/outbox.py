@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Literal
 
-from edge.outbox.encoding import make_payloads
+from edge.outbox.encoding import Ready, make_payloads
 from edge.outbox.file import Identity, OutboxAtCap, OutboxFull, lock, open_file
 from edge.outbox.held import HELD_BYTES_MAX, HeldTable
 from edge.outbox.room import Ballast, count_pages
@@ -98,17 +98,19 @@ class Outbox:
         *,
         also: Callable[[], None] = lambda: None,
         coverage: Coverage | None = None,
+        ready: Sequence[Ready] = (),
     ) -> Put:
         """Commit the frames as one transaction: a batch per machine, more where one would be too large.
 
-        `also` does its writing in the same transaction. The gaps of `coverage` come before the frames.
+        `also` does its writing in the same transaction. The gaps of `coverage` come before the frames; `ready`
+        is nothing, or what was encoded of each machine's frames before.
         """
         rows: list[Row] = []
         told = coverage or Coverage()
         for machine, gaps in told.gaps:
             rows += self._make_rows(len(rows), machine, [], gaps, now_ns)
-        for machine, frames in flush:
-            rows += self._make_rows(len(rows), machine, frames, [], now_ns)
+        for at, (machine, frames) in enumerate(flush):
+            rows += self._make_rows(len(rows), machine, frames, [], now_ns, *ready[at : at + 1])
         self._look_for_room(row[3] for row in rows)
 
         def write_beside() -> None:
@@ -229,14 +231,12 @@ class Outbox:
         return count
 
     def _make_rows(
-        self, offset: int, machine: MachinePath | str, frames: list[Frame], gaps: list[Gap], now_ns: int
+        self, offset: int, whose: object, frames: list[Frame], gaps: list[Gap], now_ns: int, *ready: Ready
     ) -> list[Row]:
         """Return the batches of a machine as rows, numbered from `offset` after the last sequence."""
-        first = self.sequence_last + offset + 1
-        found = make_payloads(self._identity, first, frames, gaps, self.payload_bytes_max)
-        return [
-            _make_row(sequence, str(machine), values, now_ns, payload) for sequence, values, payload in found
-        ]
+        first, size_max = self.sequence_last + offset + 1, self.payload_bytes_max
+        found = make_payloads(self._identity, first, frames, gaps, size_max, *ready)
+        return [_make_row(number, str(whose), values, now_ns, payload) for number, values, payload in found]
 
     def _choose_oldest(self, excess_bytes: int, now_ns: int) -> list[DroppedRange]:
         """Return what is too old, and after it the oldest batches until `excess_bytes` are free."""

@@ -5,17 +5,23 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from edge.outbox.clerk import Clerk
+from edge.outbox.encoding import make_ready
 from edge.outbox.file import Identity, OutboxAtCap
 from edge.outbox.outbox import Outbox, OutboxTotals, Put, StoredBatch
 from edge.outbox.settling import Settled, settle_held
 from edge.outbox.stored import Coverage
 from edge.polling.clock_keeper import Held, Lost
+from edge.polling.gaps import count_frames
 from edge.polling.gate import PollingGate
 from edge.polling.packing import merge_frames
 from models.telemetry import DroppedRange, Frame, MachinePath
 
 Result = TypeVar("Result")
 Ranges = Sequence[tuple[int, int]]
+
+
+AT_ONCE_VALUES_MAX = 5_000
+"""So few are encoded in the loop, where the processor has them at hand; more would hold it up."""
 
 
 class OutboxThread:
@@ -59,10 +65,13 @@ class OutboxThread:
         self, flush: Sequence[tuple[MachinePath, list[Frame]]], coverage: Coverage | None = None
     ) -> Put:
         """See `Outbox.put`; the frames of a machine are merged first."""
+        values = sum(count_frames(frames) for _, frames in flush)
+        at_once = _merge(flush) if values <= AT_ONCE_VALUES_MAX else None
+        ready = [make_ready(frames) for _, frames in at_once or ()]
 
         def put() -> Put:
-            merged = [(machine, merge_frames(frames)) for machine, frames in flush]
-            return self._outbox.put(merged, time.time_ns(), coverage=coverage)
+            merged = _merge(flush) if at_once is None else at_once
+            return self._outbox.put(merged, time.time_ns(), coverage=coverage, ready=ready)
 
         try:
             done = await self._call(put)
@@ -136,3 +145,7 @@ class OutboxThread:
 
     async def _call(self, statement: Callable[[], Result]) -> Result:
         return await self._clerk.ask(statement)
+
+
+def _merge(flush: Sequence[tuple[MachinePath, list[Frame]]]) -> list[tuple[MachinePath, list[Frame]]]:
+    return [(machine, merge_frames(frames)) for machine, frames in flush]

@@ -10,7 +10,7 @@ from models.telemetry.ranges import Range
 
 PAUSE_S = 0.05
 RETRY_S = 1.0
-WAIT_S_MAX = 5.0
+WAIT_S_MAX = 10.0
 """An SD card wears with every write: few receipts wait so long for more of them."""
 AT_ONCE = 100
 

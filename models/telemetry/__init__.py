@@ -10,6 +10,8 @@ from models.telemetry.batch import (
     count_values,
     decode_batch,
     encode_batch,
+    encode_framed,
+    encode_frames,
 )
 from models.telemetry.gap import GAP_DETAIL_CHARS_MAX, Gap, GapReason
 from models.telemetry.ranges import SequenceRanges
@@ -47,6 +49,8 @@ __all__ = [
     "decode_receipt",
     "decode_status",
     "encode_batch",
+    "encode_framed",
+    "encode_frames",
     "encode_receipt",
     "encode_status",
     "quality",

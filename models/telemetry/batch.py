@@ -68,6 +68,16 @@ class _WireBatch(msgspec.Struct, frozen=True, omit_defaults=True):
     gaps: list[Gap] = []
 
 
+class _RawBatch(msgspec.Struct, frozen=True):
+    """`_WireBatch` whose frames are encoded already."""
+
+    v: int
+    gateway: str
+    epoch: str
+    sequence: int
+    frames: msgspec.Raw
+
+
 class _Version(msgspec.Struct, frozen=True):
     """Only the schema version: read first when the whole does not fit."""
 
@@ -94,6 +104,16 @@ def encode_batch(batch: Batch) -> bytes:
     return _encoder.encode(
         _WireBatch(SCHEMA_VERSION, batch.gateway, batch.epoch, batch.sequence, batch.frames, batch.gaps)
     )
+
+
+def encode_frames(frames: list[Frame]) -> bytes:
+    """Return the frames as they stand in a batch, for `encode_framed`."""
+    return _encoder.encode(frames)
+
+
+def encode_framed(gateway: str, epoch: str, sequence: int, frames: bytes) -> bytes:
+    """Return what `encode_batch` returns of a batch with the frames that `encode_frames` has encoded."""
+    return _encoder.encode(_RawBatch(SCHEMA_VERSION, gateway, epoch, sequence, msgspec.Raw(frames)))
 
 
 def decode_batch(payload: bytes) -> Batch:

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.telemetry import Batch, BatchRejected, Frame, Gap, count_values, decode_batch, encode_batch
+from models.telemetry import (
+    Batch,
+    BatchRejected,
+    Frame,
+    Gap,
+    count_values,
+    decode_batch,
+    encode_batch,
+    encode_framed,
+    encode_frames,
+)
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 GOLDEN_BATCHES = {
@@ -239,3 +249,11 @@ def test_a_payload_beyond_the_limit_is_not_even_read() -> None:
     """The bound on size comes before the work."""
     with pytest.raises(BatchRejected, match="bytes, more than"):
         decode_batch(b" " * (4 * 1024 * 1024 + 1))
+
+
+@pytest.mark.parametrize("name", sorted(name for name, batch in GOLDEN_BATCHES.items() if not batch.gaps))
+def test_frames_that_were_encoded_before_their_sequence_was_known_are_the_same_bytes(name: str) -> None:
+    """Encoding in two steps changes nothing on the wire."""
+    batch = GOLDEN_BATCHES[name]
+    framed = encode_framed(batch.gateway, batch.epoch, batch.sequence, encode_frames(batch.frames))
+    assert framed == encode_batch(batch)
