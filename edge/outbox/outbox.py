@@ -102,8 +102,8 @@ class Outbox:
     ) -> Put:
         """Commit the frames as one transaction: a batch per machine, more where one would be too large.
 
-        `also` does its writing in the same transaction. The gaps of `coverage` come before the frames; `ready`
-        is nothing, or what was encoded of each machine's frames before.
+        `also` writes in the same transaction. The gaps of `coverage` come before the frames; `ready` is
+        nothing, or what was encoded of each machine's frames before.
         """
         rows: list[Row] = []
         told = coverage or Coverage()
