@@ -5,8 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec import structs
 from playwright.sync_api import Page, expect
+from sqlalchemy import update
 
+from cloud.alerts import Forecast
+from cloud.alerts.tables import alert_table, write_alert
 from cloud.alerts.verdicts import VerdictBook
 from cloud.watch.drift import Drift
 from cloud.watch.drift_book import DriftBook
@@ -148,4 +152,20 @@ def test_instants_in_reasons_are_the_readers_too(learned: PlantRig, watched: Any
     page.goto(learned.url)
     reason = page.locator(f"#machines > li[data-path='{FAN}'] [data-field=reason]")
     expect(reason).to_have_text(re.compile("09:30:00$"), timeout=TIMEOUT_MS)
+    watched.check(learned.url)
+
+
+def test_a_forecast_is_told_by_the_readers_clock(learned: PlantRig, watched: Any) -> None:
+    """The mail says it by the server's clock with its zone; on the page all times are of one clock."""
+    alert = next(one for one in learned.book.list_alerts() if one.machine == PUMP)
+    words = "bearing temperature reaches its fixed limit between 08:30 and 09:10 on 2026-01-15 (UTC)"
+    first_ns, last_ns = 1_768_465_800 * SECOND, 1_768_468_200 * SECOND
+    forecast = Forecast(first_ns, "fixed_limit", words, first_ns, last_ns)
+    with learned.engine.begin() as connection:
+        columns = write_alert(structs.replace(alert, forecast=forecast))
+        connection.execute(update(alert_table).where(alert_table.c.id == alert.id).values(**columns))
+    page = watched.page
+    open_machine(page, f"{learned.url}/alerts/{alert.id}")
+    told = page.locator("#forecast strong")
+    expect(told).to_have_text(re.compile(r"fixed limit between .*09:30:00 and .*10:10:00$"))
     watched.check(learned.url)

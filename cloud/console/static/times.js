@@ -41,6 +41,10 @@ export function localiseWords(words) {
 
 export function localiseTimes() {
   for (const element of document.querySelectorAll("[data-words]")) element.textContent = localiseWords(element.textContent);
+  for (const element of document.querySelectorAll("[data-between]")) {
+    const [first, last] = element.dataset.between.split(" ").map((ms) => sayInstant(Number(ms)));
+    element.textContent = element.textContent.replace(/between .*$/s, `between ${first} and ${last}`);
+  }
   for (const element of document.querySelectorAll("time[data-ms]")) {
     const ms = Number(element.dataset.ms);
     element.dateTime = new Date(ms).toISOString();
