@@ -19,7 +19,10 @@ from cloud.notifiers.post import LetterDesk, Post
 from cloud.notifiers.shelf import list_addresses, list_digest_readers
 from cloud.records import open_records
 from cloud.watch.history_book import HistoryDigest, JudgedSpan, StrangePast, has_unposted, put_digest
+from models.telemetry import Frame
 from tests.integration.mail_rig import MailServer, RampReader, make_email_settings
+from tests.integration.watch_replay_rig import MACHINES, PAST_ROWS, ReplayRig, cut, make_columns
+from tests.integration.watcher_rig import NOW_NS
 from tests.unit.alert_rig import PUMP, SCRIPT, START_S, VIBRATION, make_cards, observe
 
 SECOND = 1_000_000_000
@@ -40,17 +43,17 @@ def server(free_port: int) -> Iterator[MailServer]:
 class Office:
     """The post over records in which the watcher leaves digests."""
 
-    def __init__(self, folder: Path, *settings: EmailSettings) -> None:
+    def __init__(self, folder: Path, *settings: EmailSettings, began_ns: int = START_NS) -> None:
         self.engine = open_records(f"sqlite:///{folder}/records.sqlite")
         self.outbox = NotificationOutbox(self.engine)
-        cards, began_ns = make_cards(), time.time_ns()
+        cards, opened_ns = make_cards(), time.time_ns()
         self.book = AlertBook(
             self.engine,
             AlertSettings(),
             cards,
             adviser=load_adviser(),
             addresses=list_addresses(settings),
-            clock_ns=lambda: START_NS + time.time_ns() - began_ns,
+            clock_ns=lambda: began_ns + time.time_ns() - opened_ns,
         )
         url = "http://forewarn.plant.example:8080/"
         self.post = Post(
@@ -61,7 +64,7 @@ class Office:
             digests=DigestDesk(self.engine, list_digest_readers(settings), cards, url),
             poll_s=0.02,
             backoff_first_s=0.05,
-            clock_ns=lambda: START_NS + time.time_ns() - began_ns,
+            clock_ns=lambda: began_ns + time.time_ns() - opened_ns,
         )
 
     @asynccontextmanager
@@ -201,3 +204,27 @@ async def test_nobody_is_told_of_what_was_found_long_ago(server: MailServer, tmp
     async with office.running():
         assert await office.wait_told(1) == []
     assert server.taken == []
+
+
+async def test_a_backlog_that_was_strange_is_mailed_by_what_the_watcher_found(
+    server: MailServer, tmp_path: Path
+) -> None:
+    """From rows that come late to the mail: the real watcher judges, the real post delivers."""
+    rig = ReplayRig(tmp_path)
+    columns = make_columns(0, PAST_ROWS + 300)
+    rig.learn(MACHINES[0], cut(columns, -PAST_ROWS, PAST_ROWS))
+    for first in (*range(0, 60, 2), *range(200, 240, 2)):
+        rig.bring([(MACHINES[0], cut(columns, first, 2))])
+    late = cut(columns, 60, 140)
+    warm = {"temperature": [value + 6.0 for value in late.values["temperature"]]}
+    rig.bring([(MACHINES[0], Frame(late.timestamps, late.values | warm))])
+    for _ in range(8):
+        rig.turn()
+    office = Office(tmp_path, make_email_settings(server.port), began_ns=NOW_NS + 240 * SECOND)
+    async with office.running():
+        await office.wait_told(1)
+    ((_, mail),) = server.taken
+    assert mail["Subject"] == "[Forewarn] History of Pump 1 was judged: 1 episode"
+    assert "temperature" in read_parts(server)[0]
+    office.engine.dispose()
+    rig.close()
