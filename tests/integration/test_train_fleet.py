@@ -10,6 +10,7 @@ from cloud.stores import Block
 from cloud.stores.embedded import EmbeddedStoreSettings
 from forewarn.cli import app
 from models.anomaly.bundle import find_current, load_current
+from models.anomaly.signing import Keys, list_trusted
 from models.telemetry import Frame
 from tests.integration.watch_replay_rig import MACHINES, PAST_ROWS, cut, make_columns
 from tests.integration.watcher_rig import NOW_NS, SECOND
@@ -66,6 +67,18 @@ def test_what_was_trained_from_the_same_values_is_left_alone(folder: Path) -> No
     assert find_current(folder / "bundles", MACHINES[0]) == before[0]
     (before[0].parent / "current").unlink()
     assert train(folder, "--all")[1].startswith("3 machines: 1 trained, 1 unchanged")
+
+
+def test_models_are_signed_with_the_key_of_the_settings(folder: Path) -> None:
+    """The first training makes the key where the settings want it, and none beside the bundles."""
+    words = "watch: {signing_key: secret/key.pem, trusted_keys: public}\n"
+    (folder / "cloud.yaml").write_text(CONFIG + words)
+    train(folder, "--all")
+    keys = Keys(folder / "secret" / "key.pem", folder / "public")
+    assert [load_current(folder / "bundles", machine, keys).signer for machine in MACHINES[:2]] == [
+        *list_trusted(keys)
+    ] * 2
+    assert not (folder / "bundles" / "keys").exists()
 
 
 def test_a_scheduler_needs_dask_and_many_machines(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
