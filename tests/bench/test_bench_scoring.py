@@ -27,6 +27,8 @@ pytestmark = pytest.mark.bench
 
 MACHINES = 1_000
 TICKS = 8
+STRUCK = np.where(np.arange(TAGS) == 3, 6.0, 0.0)
+"""What is added to the values of a strange machine."""
 ROUNDS = 5
 
 
@@ -112,11 +114,13 @@ def test_a_thousand_machines_a_tick() -> None:
     rated = measure_us(lambda: [panel.rate(given) for panel, given in panels])
     scored = measure_us(lambda: [panel.score(given) for panel, given in panels])
     judged = measure_us(lambda: seating.judge(asked))
+    struck = [(detector, window + STRUCK) for detector, window in asked]
+    blamed = measure_us(lambda: seating.judge(struck))
     alone = measure_us(lambda: [one.judge(window, 1) for one, window in asked[:100]]) * MACHINES / 100
     print(
         f"\n{MACHINES} machines of {TAGS} tags a tick: (a) + (b) {rated / 1e3:.1f} ms (floor 10), with (c) "
         f"{scored / 1e3:.1f} ms (floor 100), with causes {judged / 1e3:.1f} ms; each by itself "
-        f"{alone / 1e3:.1f} ms (ratio {alone / judged:.2f})"
+        f"{alone / 1e3:.1f} ms (ratio {alone / judged:.2f}); all of them struck at once {blamed / 1e3:.0f} ms"
     )
 
 

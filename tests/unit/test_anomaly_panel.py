@@ -63,6 +63,12 @@ def test_the_fast_way_finds_what_the_thorough_way_finds(tags: int) -> None:
     """A row at a time and all rows at once: the same to 1e-9, also where blame has to be spread."""
     detector, fresh = learn(0, tags), make_rows(rows=200, tags=tags, seed=1)
     fresh[100:, 0] += 5.0
+    if tags > 4:
+        # Several at once, near-equals among them, so that what lately changed decides.
+        fresh[120:, 3] -= 9.0
+        fresh[130:150, 4] += 4.0
+        fresh[150:, 7] += 7.0
+        fresh[170:, [1, 9]] *= 1.4
     whole = WindowedDetector.judge(detector, fresh)
     for row in range(WINDOWS.longest - 1, len(fresh)):
         single = detector.judge(fresh[: row + 1], last=1)

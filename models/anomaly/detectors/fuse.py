@@ -17,6 +17,7 @@ from models.anomaly.detectors.members import (
 from models.anomaly.detectors.memory import Memory
 from models.anomaly.detectors.panel import Gauge, Panel
 from models.anomaly.detectors.regression import Regression, invert_covariance, make_regression
+from models.anomaly.detectors.row_blame import RowBlame
 from models.anomaly.detectors.windowed import State, WindowedDetector
 from models.anomaly.features import Mask, Matrix, Vector
 
@@ -121,9 +122,11 @@ class FuseDetector(WindowedDetector):
 
     def _explain_row(self, row: Vector) -> tuple[Vector, Vector]:
         """Return sigmas and distances in the tags' units of a standardised row with all tags."""
-        features = row * self.state_["scale"] + self.state_["mean"]
-        sigma, distance = self._explain(features[None], np.ones(len(self.scales_.centre), dtype=bool))
-        return sigma[0], distance[0] * self.scales_.scale
+        state, tags = self.state_, len(self.scales_.centre)
+        blame = RowBlame(row, state["inflation"], lambda mask: self._find_regression(state, mask))
+        features, every = row * state["scale"] + state["mean"], np.ones(tags, dtype=bool)
+        sigma, distance = blame.explain(lambda: self._find_changes(features[None], every)[0])
+        return sigma, distance * state["scale"][:tags] * self.scales_.scale
 
     def _take_over(self, state: State) -> None:
         super()._take_over(state)
