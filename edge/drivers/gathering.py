@@ -30,6 +30,9 @@ class Gatherer:
     def __init__(self, tags: Sequence[str]) -> None:
         self._tags = tags
         self._all = list(range(len(tags)))
+        self._asked = self._all
+        """The places of the last answer in which every tag stood once: most are asked for again."""
+        self._asked_names = list(tags)
         self._times = [0] * len(tags)
         self._values: list[Value] = [None] * len(tags)
         self._codes = [_NEVER] * len(tags)
@@ -43,6 +46,8 @@ class Gatherer:
         Of two observations of one tag with one timestamp the later counts. Timestamps ascend in every frame.
         """
         told = [rows for rows in blocks if rows.places]
+        if not told:
+            return []
         news = self._find_plain_news(told[0] if len(told) == 1 else join_rows(told))
         if news is not None:
             return self._make_frames(*news)
@@ -64,7 +69,7 @@ class Gatherer:
         observation is the same.
         """
         places, times, values = rows.places, rows.timestamps, rows.values
-        if rows.overflowed or len(set(places)) < len(places):
+        if rows.overflowed or not self._is_each_once(places):
             return None
         are_newer = list(map(gt, times, map(self._times.__getitem__, places)))
         for row, code in rows.codes.items():
@@ -84,6 +89,13 @@ class Gatherer:
             list(compress(values, are_newer)),
         )
 
+    def _is_each_once(self, places: list[int]) -> bool:
+        if places != self._asked:
+            if len(set(places)) < len(places):
+                return False
+            self._asked, self._asked_names = places, [self._tags[place] for place in places]
+        return True
+
     def _make_frames(self, places: list[int], times: list[int], values: list[Value]) -> list[Frame]:
         """Remember good news, each of another tag, and return the frames."""
         if len(places) == len(self._tags) and places == self._all:
@@ -92,7 +104,8 @@ class Gatherer:
             for place, time, value in zip(places, times, values, strict=True):
                 self._times[place], self._values[place], self._codes[place] = time, value, quality.GOOD
         columns = [[value] for value in values]
-        names = map(self._tags.__getitem__, places)
+        # What has nothing new was left out of the places.
+        names = self._asked_names if len(places) == len(self._asked) else [self._tags[at] for at in places]
         if times and times.count(times[0]) == len(times):
             return [Frame([times[0]], dict(zip(names, columns, strict=True)))]
         shared: dict[int, dict[str, list[Value]]] = {}

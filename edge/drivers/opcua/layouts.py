@@ -106,19 +106,27 @@ def add_alike(
     """
     if layout.source_byte < 0:
         return False
-    sources = _read_column(octets, at + layout.source_byte, stride, count, "q")
-    first, last = min(sources), max(sources)
-    if not EPOCH_1970 < first <= last <= latest:
+    sources = _read_times(octets, at + layout.source_byte, stride, count)
+    if not EPOCH_1970 < min(sources) <= max(sources) <= latest:
         return False
-    if first == last:
-        rows.timestamps += [(first - EPOCH_1970) // 10 * 1_000] * count
-    else:
-        rows.timestamps += [(source - EPOCH_1970) // 10 * 1_000 for source in sources]
+    times = [(source - EPOCH_1970) // 10 * 1_000 for source in sources]
+    rows.timestamps += times if len(times) == count else times * count
     if stride == layout.size:
         rows.places += _read_column(octets, at, stride, count, "I")
     numbers = _read_column(octets, at + HANDLE_BYTES + 2, stride, count, layout.letter)
-    rows.values += _convert_numbers(rows, list(map(float, numbers)), is_float32=layout.is_float32)
+    floats = list(numbers) if layout.letter in "fd" else list(map(float, numbers))
+    rows.values += _convert_numbers(rows, floats, is_float32=layout.is_float32)
     return True
+
+
+def _read_times(octets: bytes, at: int, stride: int, count: int) -> tuple[int, ...]:
+    """Return the `count` times that stand `stride` bytes apart, or one where all are the same."""
+    end = at + stride * (count - 1) + 1
+    for byte in range(8):
+        first = octets[at + byte : at + byte + 1]
+        if octets[at + byte : end + byte : stride] != first * count:
+            return _read_column(octets, at, stride, count, "q")
+    return _read_column(octets, at, stride, 1, "q")
 
 
 def _read_column(octets: bytes, at: int, stride: int, count: int, letter: str) -> tuple[Any, ...]:
