@@ -11,6 +11,8 @@ from models.anomaly.grid import GridRows
 from models.telemetry import Frame, quality
 
 NEVER_NS = -1
+SPARE_SHARE = 4
+"""A quarter more rows than are needed: the needed ones move to the front once in so many, not with each."""
 KNOWN_MAX = 16
 """Frames of a machine come with few different sets of tags."""
 
@@ -26,7 +28,7 @@ class GridRing:
         self._known: dict[tuple[str, ...], tuple[list[str], NDArray[np.int64]]] = {}
         self._grid_ns = grid_ns
         self._rows_min = rows_min
-        self._rows = 2 * rows_min
+        self._rows = rows_min + -(-rows_min // SPARE_SHARE)
         self._first: int | None = None
         self._values: Matrix = np.full((self._rows, len(tags)), np.nan)
         self._bad: NDArray[np.uint32] = np.zeros((self._rows, len(tags)), dtype=np.uint32)

@@ -25,6 +25,9 @@ INFLATION_MIN = 0.5
 """Held-out residuals are never much smaller than the fit promises; those of a constant tag are zero."""
 CHANGE_VARIANCE_MIN = 1e-6
 MASKS_MAX = 64
+"""Regressions kept, 5 kB each of 10 tags: strange rows come back to the same sets of tags."""
+OPERATORS_MAX = 8
+"""Sets of tags in use whose operators are kept, 40 kB each: a tag that is missing is so for a while."""
 
 
 class FuseDetector(WindowedDetector):
@@ -165,7 +168,7 @@ class FuseDetector(WindowedDetector):
             return self._make_operators(state, mask)
         key = mask.tobytes()
         if key not in self._operators:
-            if len(self._operators) >= MASKS_MAX:
+            if len(self._operators) >= OPERATORS_MAX:
                 self._operators.clear()
             self._operators[key] = self._make_operators(state, mask)
         return self._operators[key]
