@@ -63,6 +63,8 @@ class Known(msgspec.Struct, frozen=True):
 
 def find_state(state: StateRow | None, card: Card | None, refused: str) -> tuple[str, str]:
     """Return what can be said of the machine's judging now, and why."""
+    if state is None and card is not None:
+        return "cannot_judge", "nothing has been judged since this model took charge"
     if state is None or state.state == "learning":
         return ("refused", refused) if refused else ("learning", "")
     if state.state == "judged":

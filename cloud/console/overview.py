@@ -59,7 +59,7 @@ def find_attention(sighting: Sighting, now_ns: int) -> Attention:
     """Return how much a machine needs somebody. Silence is no health: old values cannot be judged."""
     alert, state = sighting.alert, sighting.state
     if alert is not None and alert.acknowledged_ns and state is not None and state.state == "learning":
-        return Attention.LEARNING  # repaired: nothing judges it, so nothing could clear the alert
+        alert = None  # repaired: nothing judges it, so nothing could clear the alert
     if alert is not None and alert.kind == "machine":
         return Attention.ALERT if alert.acknowledged_ns is None else Attention.ACKNOWLEDGED
     if alert is not None or (state is not None and state.faulty):

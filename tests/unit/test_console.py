@@ -112,17 +112,25 @@ def make_alert(**changes: object) -> Alert:
     return Alert(**(facts | changes))  # type: ignore[arg-type]  # facts of a test
 
 
+TAKEN_ON = make_alert(acknowledged_ns=NOW_NS)
+LONG_AGO_NS = NOW_NS - 31 * SECOND_NS
+
+
 @pytest.mark.parametrize(
     ("sighting", "attention"),
     [
         (Sighting(PUMP, make_state(), make_alert(), NOW_NS), Attention.ALERT),
-        (Sighting(PUMP, make_state(), make_alert(acknowledged_ns=NOW_NS), NOW_NS), Attention.ACKNOWLEDGED),
+        (Sighting(PUMP, make_state(), TAKEN_ON, NOW_NS), Attention.ACKNOWLEDGED),
         (Sighting(PUMP, make_state(), make_alert(kind="tag"), NOW_NS), Attention.TAG_FAULT),
         (Sighting(PUMP, make_state(faulty={"flow": "stuck"}), None, NOW_NS), Attention.TAG_FAULT),
         (Sighting(PUMP, make_state(state="cannot_judge"), None, NOW_NS), Attention.CANNOT_JUDGE),
         (Sighting(PUMP, make_state(), None, NOW_NS - 31 * SECOND_NS), Attention.CANNOT_JUDGE),
         (Sighting(PUMP, make_state(state="learning"), None, NOW_NS), Attention.LEARNING),
         (Sighting(PUMP, None, None, NOW_NS), Attention.LEARNING),
+        (Sighting(PUMP, make_state(state="learning"), make_alert(), NOW_NS), Attention.ALERT),
+        (Sighting(PUMP, make_state(state="learning"), TAKEN_ON, NOW_NS), Attention.LEARNING),
+        (Sighting(PUMP, make_state(state="learning"), TAKEN_ON, LONG_AGO_NS), Attention.CANNOT_JUDGE),
+        (Sighting(PUMP, make_state(state="unknown_running"), None, NOW_NS), Attention.UNKNOWN_RUNNING),
         (Sighting(PUMP, make_state(), None, NOW_NS), Attention.HEALTHY),
     ],
 )

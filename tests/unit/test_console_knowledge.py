@@ -79,6 +79,7 @@ def test_every_state_has_words_and_a_reason_where_it_needs_one(card: Card) -> No
         f"the limit rests on {card.limit.independent_windows} independent windows",
     )
     assert knowledge.find_state(None, None, "") == ("learning", "")
+    assert knowledge.find_state(None, card, "")[0] == "cannot_judge"
 
 
 @pytest.mark.parametrize(
