@@ -62,7 +62,7 @@ def make_kept_table(kept: Sequence[tuple[str, Kept]]) -> list[list[str]]:
             [
                 name,
                 f"{one.where}: {_say_periods(one)}",
-                f"{one.promised:.3g} a {one.per}",
+                f"{_say_number(one.promised)} a {one.per}",
                 f"{one.expected:.3g}",
                 str(one.realised),
                 factor,
@@ -72,8 +72,12 @@ def make_kept_table(kept: Sequence[tuple[str, Kept]]) -> list[list[str]]:
     return lines
 
 
+def _say_number(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100.0 else f"{number:.3g}"
+
+
 def _say_periods(one: Kept) -> str:
     if one.per != MONTH:
-        return f"{one.periods:.3g} x {one.per}"
+        return f"{_say_number(one.periods)} x {one.per}"
     days = one.periods * MONTH_S / 86_400.0
     return f"{days:.3g} days" if days >= 1.0 else f"{24.0 * days:.3g} h"
