@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.anomaly.bundle import FORMAT, Bundle, Card
-from models.anomaly.calibration.promise import EPISODES_PER_MONTH, MONTH_S, Promise, keep_promise
+from models.anomaly.calibration.promise import (
+    BEARABLE_PER_MONTH,
+    EPISODES_PER_MONTH,
+    MONTH_S,
+    Promise,
+    keep_promise,
+)
 from models.anomaly.detectors import Detector, TrainingRejected
 from models.anomaly.detectors.shelf import make_detector
 from models.anomaly.features import Vector, Windows, plan_windows
@@ -38,7 +44,13 @@ class _Asked(msgspec.Struct, frozen=True):
         """Return the promise that held-out scores (n,) support, and its limit in the words of every card."""
         if self.detector == PROMISES_WINDOWS:
             return None, set_limit(held_out, self.windows.longest, self.windows.means[0])
-        promise = keep_promise(held_out, self.windows.longest, self.grid_s, self.episodes_per_month)
+        promise = keep_promise(
+            held_out,
+            self.windows.longest,
+            self.grid_s,
+            self.episodes_per_month,
+            bearable=BEARABLE_PER_MONTH,
+        )
         windows_a_month = MONTH_S / self.grid_s / self.windows.longest
         limit = Limit(
             value=promise.limit,

@@ -12,6 +12,8 @@ from models.anomaly.features import Vector
 
 MONTH_S = 30.4375 * 86_400.0
 EPISODES_PER_MONTH = 1.0
+BEARABLE_PER_MONTH = 30.0
+"""One a day: half an hour of learning supports one in 80 minutes, which nobody would go and look at."""
 INDEPENDENT_WINDOWS_MIN = 50
 STRETCH = 2.0
 """A baseline too short to extrapolate from supports one episode in this many times its own length."""
@@ -28,8 +30,9 @@ class Promise(msgspec.Struct, frozen=True):
     """A limit and what may be expected of it on a machine that stays as it was.
 
     Rates are false-alarm episodes per machine and month, after persistence. `promised` is what was asked for,
-    or `floor` where the held-out scores support no rarer; `band` its 5-95 % range. `provisional`: fewer than
-    `INDEPENDENT_WINDOWS_MIN` windows were there to learn this from.
+    or `floor` where the held-out scores support no rarer, or what a crew can bear where even that is more;
+    `band` its 5-95 % range. `provisional`: fewer than `INDEPENDENT_WINDOWS_MIN` windows were there to learn
+    this from, or the promise is below the floor: it is extrapolated from little.
     """
 
     limit: float
@@ -49,18 +52,20 @@ def keep_promise(
     grid_s: float,
     asked: float = EPISODES_PER_MONTH,
     rule: Persistence | None = None,
+    bearable: float = math.inf,
 ) -> Promise:
     """Return the limit for `asked` episodes a month from held-out scores (n,) in time order.
 
     `window_rows` is the longest window: rows farther apart are taken as independent. With few windows the
     promise is not stretched far beyond the baseline, with many it is: the floor falls with their square.
+    More than `bearable` episodes are never promised, on whatever ground.
     """
     rule = rule or Persistence()
     rows_a_month = MONTH_S / grid_s
     windows = max(1, len(held_out) // window_rows)
     stretch = STRETCH * max(1.0, windows / INDEPENDENT_WINDOWS_MIN) ** 2
     floor = rows_a_month / (len(held_out) * stretch)
-    promised = max(asked, floor)
+    promised = max(asked, min(floor, bearable))
     tail = learn_tail(held_out, rule)
     for _ in range(PASSES):
         limit = math.sqrt(tail.find_level(promised / rows_a_month))
@@ -74,7 +79,7 @@ def keep_promise(
         floor=floor,
         band=(low * rows_a_month, high * rows_a_month),
         independent_windows=windows,
-        provisional=windows < INDEPENDENT_WINDOWS_MIN,
+        provisional=windows < INDEPENDENT_WINDOWS_MIN or promised < floor,
         persistence=ease_end(rule, held_out, math.sqrt(level)),
         quantiles={str(q): float(np.quantile(held_out, q)) for q in QUANTILES},
     )
