@@ -19,6 +19,7 @@ from models.anomaly.bundle_places import (
     CURRENT,
     BundleDamaged,
     BundleMissing,
+    drop_oldest,
     find_bundle,
     find_current,
     locate_machine,
@@ -153,7 +154,7 @@ def save_bundle(root: Path, bundle: Bundle, keys: Keys | None = None) -> Path:
 
     Whoever reads at the same time sees the previous bundle or this one, never half of it. `keys` lie within
     `root` if not said; the first bundle of all makes one, which also signs those from before signatures.
-    Raises `KeyUnusable`.
+    The oldest versions beyond `VERSIONS_MAX` go. Raises `KeyUnusable`.
     """
     keys = keys or locate_keys(root)
     adopt_unsigned(root, keys)
@@ -172,6 +173,7 @@ def save_bundle(root: Path, bundle: Bundle, keys: Keys | None = None) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     point_to(home, stamp)
+    drop_oldest(home, stamp)
     return folder
 
 

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 from models.errors import ForewarnError
@@ -9,6 +10,8 @@ from models.telemetry import MachinePath
 
 CARD, CURRENT, RETIRED = "card.json", "current", "retired"
 FILE_BYTES_MAX = 256 * 1024 * 1024
+VERSIONS_MAX = 60
+"""Of one machine: more than a year of weekly refits."""
 
 
 class BundleMissing(ForewarnError):
@@ -30,6 +33,15 @@ def point_to(home: Path, name: str) -> None:
     write_file(pointer, f"{name}\n".encode())
     pointer.replace(home / CURRENT)
     (home / RETIRED).unlink(missing_ok=True)
+
+
+def drop_oldest(home: Path, current: str) -> None:
+    """Delete the oldest versions beyond `VERSIONS_MAX`, never the one in charge."""
+    others = sorted(one for one in home.glob("[!.]*") if one.is_dir() and one.name != current)
+    for folder in others[: max(0, len(others) + 1 - VERSIONS_MAX)]:
+        # Out of sight at once: nobody shall find half a version.
+        grave = folder.rename(home / f".{folder.name}-{secrets.token_hex(4)}")
+        shutil.rmtree(grave, ignore_errors=True)
 
 
 def retire_machine(home: Path) -> bool:

@@ -21,6 +21,7 @@ from models.anomaly.bundle import (
     save_bundle,
     sign_bundle,
 )
+from models.anomaly.bundle_places import VERSIONS_MAX, drop_oldest
 from models.anomaly.detectors import TrainingRejected
 from models.anomaly.judging import judge_rows
 from models.anomaly.limits import set_limit
@@ -204,3 +205,17 @@ def test_scoring_needs_no_scikit_learn(tmp_path: Path) -> None:
         "sys.exit(any(name in sys.modules for name in ('sklearn', 'scipy')))\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_oldest_versions_go_but_not_the_one_in_charge(tmp_path: Path) -> None:
+    """The newest are kept; one that was put in charge again stays as long as it is, however old."""
+    saved = save_bundle(tmp_path, train())
+    home, names = saved.parent, [f"2020{n // 28 + 1:02}{n % 28 + 1:02}T000000.000000Z" for n in range(70)]
+    for name in names:
+        shutil.copytree(saved, home / name)
+    drop_oldest(home, names[0])
+    kept = sorted(one.name for one in home.iterdir() if one.is_dir())
+    assert kept == [names[0], *names[-(VERSIONS_MAX - 2) :], saved.name]
+    newest = save_bundle(tmp_path, train(trained_ns=BEGIN_NS + 10**9))
+    kept = sorted(one.name for one in home.iterdir() if one.is_dir())
+    assert kept == [*names[-(VERSIONS_MAX - 2) :], saved.name, newest.name]
