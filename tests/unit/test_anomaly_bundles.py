@@ -68,7 +68,7 @@ def test_a_bundle_comes_back_the_same_and_needs_no_scikit_learn(detector: str, t
 
 
 def test_the_card_says_what_was_promised_and_what_can_be() -> None:
-    """900 s of learning support two false alarms an hour; the limit is stretched to one a day, and says so."""
+    """900 s of learning support two false alarms an hour; the limit is stretched to one a day."""
     promise = train("fuse").card.promise
     assert promise is not None
     assert promise.provisional
