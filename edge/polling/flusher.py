@@ -22,6 +22,7 @@ HANG_S = 60.0
 RATE_MEMORY_S = 60.0
 PACE = 0.9
 """Flushes are at least this part of flush_s apart, so that a machine read every flush_s finds us waiting."""
+REST_S = 1.0
 SETTLE_S = 0.02
 """Machines that are read at the same time answer within so long: one flush takes them all."""
 
@@ -95,7 +96,7 @@ class Flusher:
             # A disk that refuses is a turn all the same: a restart would only lose what memory keeps.
             self._progress.promise(DISK, loop.time(), 2 * self._flush_s + HANG_S)
             due = max(due + PACE * self._flush_s, loop.time())
-            await _wait(self._collector.arrived, due + self._flush_s)
+            await _wait(self._collector.arrived, due + self._choose_rest_s())
             if loop.time() < due:
                 await _wait(self._collector.crowded, due)
             else:
@@ -103,8 +104,14 @@ class Flusher:
                 if self._collector.expects_more:
                     await asyncio.sleep(min(SETTLE_S, self._flush_s))
                 due = loop.time()
+            if not self._collector.values_pending:
+                due -= PACE * self._flush_s  # a flush without values delays nobody
             await self.flush()
             self._chores.come_by()
+
+    def _choose_rest_s(self) -> float:
+        """Return how long to wait for values before looking after gaps and what waits for the clock."""
+        return self._flush_s if self._collector.keeper.is_doubtful else max(self._flush_s, REST_S)
 
     async def flush(self) -> None:
         """Put everything that was collected into the outbox, as one transaction."""

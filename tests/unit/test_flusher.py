@@ -137,3 +137,23 @@ async def test_a_flush_waits_a_moment_where_more_may_come(
     await outbox.close()
     with_values = [put for put in puts if put.batches]
     assert len(with_values) == (1 if waits else 2)
+
+
+async def test_what_comes_after_a_silence_waits_for_nothing_however_long_it_was(tmp_path: Path) -> None:
+    """Looking after an empty collector begins no pace that the next values would have to wait for."""
+    outbox, collector = OutboxThread(Outbox(tmp_path / "outbox.sqlite", "pi-01", 10**7)), Collector()
+    await outbox.open()
+    loop, put_at = asyncio.get_running_loop(), list[float]()
+    take = lambda put: put_at.append(loop.time()) if put.batches else None  # noqa: E731  # said here only
+    running = asyncio.create_task(Flusher(collector, outbox, 1.0, take).run())
+    late_s = []
+    for _ in range(2):
+        await asyncio.sleep(2.0)
+        added_at, known = loop.time(), len(put_at)
+        collector.add(PUMP, [frame(int(added_at * 1e9))])
+        while len(put_at) == known:
+            await asyncio.sleep(0.002)
+        late_s.append(put_at[-1] - added_at)
+    running.cancel()
+    await outbox.close()
+    assert max(late_s) < 0.5, late_s
