@@ -25,6 +25,10 @@ class NoNamespaces(Exception):
     """This computer, or this user, has no network namespaces; it says why."""
 
 
+class NamespacesRefused(NoNamespaces):
+    """The programs are there, and the kernel or the container says no."""
+
+
 class NamespaceWay:
     """Gateways and machines in a namespace of their own; between them and the broker's address a third one
     with nothing but a line in it (`tests.custody.wire`).
@@ -66,7 +70,7 @@ class NamespaceWay:
             self._start_line()
         except (OSError, subprocess.CalledProcessError) as error:
             self.stop()
-            raise NoNamespaces((getattr(error, "stderr", None) or str(error)).strip()) from error
+            raise NamespacesRefused((getattr(error, "stderr", None) or str(error)).strip()) from error
 
     def _make_links(self) -> None:
         site, line, cloud = self._site, self._line, self._cloud_link
