@@ -217,3 +217,20 @@ async def test_a_browse_path_is_followed_at_each_connect(own_opcua: OpcuaRig, mo
             )
         await driver.close()
         await own_opcua.stop()
+
+
+async def test_a_namespace_by_its_index_is_said_once_for_all_its_tags(opcua: OpcuaRig) -> None:
+    """One line, however many tags and reconnects: the first tags, how many, and what to write instead."""
+    names = [f"t{at}" for at in range(25)]
+    await opcua.add(dict.fromkeys(names, 1.5))
+    assert opcua.server is not None
+    index = await opcua.server.get_namespace_index(NAMESPACE)
+    driver = build(opcua, {name: f"ns={index};s=pump-7.{name}" for name in names}, mode="poll")
+    with capture_logs() as logs:
+        for _ in range(2):
+            await driver.connect()
+    (line,) = (one for one in logs if one["event"] == "namespace_by_index")
+    assert (line["tags"], line["count"]) == ([*names[:20], "..."], 25)
+    assert line["reason"].endswith(f"write nsu={NAMESPACE} instead of ns={index}")
+    assert sum(len(frame.values) for frame in await driver.read()) == 25
+    await driver.close()

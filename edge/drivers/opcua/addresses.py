@@ -18,7 +18,8 @@ class Addresses(msgspec.Struct, frozen=True):
 
     nodes: dict[str, Node] = {}
     lost: dict[str, str] = {}
-    by_index: dict[str, str] = {}
+    by_index: dict[str, list[str]] = {}
+    """Why a namespace should not be named by its index, and the tags that do it."""
 
 
 async def find_addresses(session: OpcuaSession, tags: Sequence[OpcuaTagSettings]) -> Addresses:
@@ -28,7 +29,7 @@ async def find_addresses(session: OpcuaSession, tags: Sequence[OpcuaTagSettings]
     for tag in tags:
         indexes = [step.index for step in tag.steps] if tag.browse_path else [tag.node.index]
         for index in dict.fromkeys(filter(None, indexes)):
-            found.by_index[tag.name] = _say_by_index(tag, index, session.namespaces)
+            found.by_index.setdefault(_say_by_index(tag, index, session.namespaces), []).append(tag.name)
         try:
             if tag.browse_path is not None:
                 paths[tag.name] = find_names(tag.steps, session.namespaces)
@@ -50,7 +51,7 @@ def _say_by_index(tag: OpcuaTagSettings, index: int, uris: Sequence[str]) -> str
     form = f"{index}:" if tag.browse_path else f"ns={index}"
     lasting = f"nsu={uris[index]}{';' if tag.browse_path else ''}" if index < len(uris) else ""
     mend = f"write {lasting} instead of {form}" if lasting else "the server has no such index"
-    return f"{tag.address}: an index can shift when the server changes; {mend}"
+    return f"{form}: an index can shift when the server changes; {mend}"
 
 
 async def find_near(session: OpcuaSession, tags: Sequence[OpcuaTagSettings]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from edge.drivers.opcua.client import NODES_PER_CALL_MAX, OpcuaSession
 from edge.drivers.opcua.following import Following
 from edge.drivers.opcua.history import History
 from edge.drivers.opcua.losses import Losses, explain_loss
-from edge.drivers.opcua.sayings import Sayings
+from edge.drivers.opcua.sayings import Sayings, name_tags
 from edge.drivers.opcua.settings import OpcuaMachineSettings, is_loopback
 from edge.drivers.opcua.waveforms import OpcuaWaveforms
 from models.telemetry import Frame, Gap, quality
@@ -158,8 +158,8 @@ class OpcuaDriver:
     async def _resolve(self, session: OpcuaSession) -> dict[int, str]:
         """Find the nodes of the tags; return why each tag without one has none, by its place."""
         found = await find_addresses(session, self._settings.tags)
-        for name, reason in found.by_index.items():
-            self._sayings.warn_once("namespace_by_index", name, tag=name, reason=reason)
+        for reason, names in found.by_index.items():
+            self._sayings.warn_once("namespace_by_index", reason, **name_tags(names), reason=reason)
         places = self._places
         session.choose(
             {places[name]: node for name, node in found.nodes.items()}, [group for _, group in self._groups]

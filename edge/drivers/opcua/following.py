@@ -10,13 +10,10 @@ from edge.drivers.opcua.client import OpcuaSession
 from edge.drivers.opcua.heartbeats import Heartbeats
 from edge.drivers.opcua.items import count_items
 from edge.drivers.opcua.losses import Losses
-from edge.drivers.opcua.sayings import Sayings
+from edge.drivers.opcua.sayings import Sayings, name_tags
 from edge.drivers.opcua.settings import OpcuaMachineSettings
 from edge.drivers.opcua.subscription import OpcuaSubscription
 from edge.drivers.probing import ProbeClock
-
-NAMED_MAX = 20
-"""So many tags are named in one line of the log."""
 
 
 class Following:
@@ -167,5 +164,4 @@ class Following:
 
     def _say(self, event: str, places: set[int], reason: str) -> None:
         names = [self._settings.tags[place].name for place in sorted(places)]
-        shown = names[:NAMED_MAX] + ["..."] * (len(names) > NAMED_MAX)
-        self._sayings.warn_once(event, "", tags=shown, count=len(names), reason=reason)
+        self._sayings.warn_once(event, "", **name_tags(names), reason=reason)

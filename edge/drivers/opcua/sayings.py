@@ -1,10 +1,19 @@
 """Says of one machine what a person should mend, each thing once, or once a day, over all reconnects."""
 
+from collections.abc import Sequence
 from datetime import date
 
 import structlog
 
+NAMED_MAX = 20
+"""So many tags are named in one line of the log."""
+
 log = structlog.get_logger()
+
+
+def name_tags(names: Sequence[str]) -> dict[str, object]:
+    """Return what a line of the log says of some tags: the first ones by name, and how many there are."""
+    return {"tags": [*names[:NAMED_MAX], *["..."] * (len(names) > NAMED_MAX)], "count": len(names)}
 
 
 class Sayings:
