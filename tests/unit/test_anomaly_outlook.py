@@ -80,6 +80,19 @@ def test_too_few_values_a_far_end_and_a_passed_level_are_named() -> None:
     assert foresee(times, np.full(200, np.nan), LEVEL).reason.startswith("only 0 values")
 
 
+def test_a_band_never_begins_and_ends_now() -> None:
+    """Just below the level it is either there, or has a band that a person can act on."""
+    times, scores = wear("exponential", 5, 0.1)
+    for share in (0.9, 0.94, 0.97, 0.99):
+        seen = int(len(times) * share)
+        outlook = foresee(times[:seen], scores[:seen], LEVEL)
+        if outlook.latest_s is not None:
+            assert outlook.latest_s > 0.0
+    near = np.linspace(1.0, 9.99, 200)
+    near[-30:] += 0.3
+    assert foresee(np.arange(200.0), near, LEVEL).reason == "the level is reached already"
+
+
 def test_a_clean_rise_is_foreseen_narrowly_and_the_same_every_time() -> None:
     """An exponential without noise ends where it must, whatever its values are called."""
     times = np.arange(0.0, 600.0, 2.0)

@@ -15,6 +15,8 @@ AHEAD_MAX = 3.0
 """Times the span in which the rise was seen: nobody knows whether it goes on for longer."""
 RATIO_MAX = 20.0
 """Of the band's ends: a wider one is no forecast."""
+SOON_SHARE = 0.02
+"""Of the span of the rise: a band that begins nearer begins now."""
 BENDS = (-0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Below 0: ends faster than any exponential, which is 0; 0.5: grows with the square of time; 1: evenly;
 2: ever more slowly."""
@@ -60,9 +62,12 @@ def foresee(times_s: Vector, values: Vector, level: float, seed: int = 0) -> Out
     low, high = _find_band(times, means, level, seed)
     early, late = _look_back(times, means, seed)
     low, high = low * early, high * late
-    if not np.isfinite(high) or high > AHEAD_MAX * float(times[-1] - times[0]):
+    span = float(times[-1] - times[0])
+    if high <= 0.0:
+        return Outlook(reason=REACHED)
+    if not np.isfinite(high) or high > AHEAD_MAX * span:
         return Outlook(reason="at this pace it is farther ahead than can be told from so short a rise")
-    if high > RATIO_MAX * max(low, TINY):
+    if high > RATIO_MAX * max(low, SOON_SHARE * span):
         return Outlook(reason="the rise is too uneven to tell from it when")
     return Outlook(low, high)
 
