@@ -28,8 +28,8 @@ LIFE_KNOWN_CYCLES = 125
 """Farther from its end an engine counts as healthy, as in the published work on this set."""
 AHEAD_CYCLES = 20
 WINDOWS = plan_windows(LEARNED_CYCLES // 12)
-"""The longest is as long as young engines are known, for wear is slow. By which engines teach, windows of 1 to
-12 cycles warned of 58 to 94 % in time (8 choices), windows of 3 to 36 of 91 to 100, on average 98 % (26).
+"""The longest is as long as young engines are known, for wear is slow. By which engines teach, windows of 1
+to 12 cycles warned of 58 to 94 % in time (8 choices), windows of 3 to 36 of 91 to 100, on average 98 % (26).
 """
 ASKED_PER_1000 = 0.5
 PERIOD = "1,000 cycles"
