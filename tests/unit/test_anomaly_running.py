@@ -9,7 +9,7 @@ from models.anomaly.bundle import Bundle, load_current, save_bundle
 from models.anomaly.conditions import ConditionRejected, RunningCondition, find_condition, parse_condition
 from models.anomaly.detectors import TrainingRejected
 from models.anomaly.grid import GridRows
-from models.anomaly.judging import count_reach, judge_rows
+from models.anomaly.judging import count_reach, judge_rows, prepare_rows
 from models.anomaly.material import Wishes
 from models.anomaly.running import RunningPlan
 from models.anomaly.training import train_bundle
@@ -205,3 +205,23 @@ def test_conditions_that_cannot_be_meant_are_refused_with_the_mend() -> None:
     late = {tag: np.tile(column[:80], 15) for tag, column in columns.items()}
     with pytest.raises(TrainingRejected, match=r"rows|settle_s"):
         train(late, RunningPlan([parse_condition("mode == 1")], settle_s=60.0))
+
+
+def test_a_way_of_running_with_rows_enough_has_a_limit_of_its_own() -> None:
+    """A pump that now and then bucks while it runs keeps a low limit while it is off; one score fits both."""
+    rows = 10_000
+    columns = make_machine(rows)
+    rng = np.random.default_rng(12)
+    bucks = np.convolve(rng.random(rows) < 0.01, np.ones(8), mode="same") * columns["mode"]
+    columns["pressure"] = columns["pressure"] + 0.6 * bucks
+    plan = RunningPlan([parse_condition("mode == 1")], settle_s=SETTLE_S)
+    learned = train(columns, plan)
+    running, overall = learned.card.running, learned.card.limit.value
+    assert running is not None
+    off, on = running.limits
+    assert off < 0.8 * on
+    np.testing.assert_allclose(running.ease(np.array([0, 1, 0]), overall), overall / np.array([off, on, off]))
+    fresh = make_machine(800, seed=13)
+    eased = judge_rows(learned, read(learned, fresh), 800).judgement.score[790]
+    plain = learned.detector.judge(prepare_rows(learned, read(learned, fresh)).values).score[790]
+    np.testing.assert_allclose(eased / overall, plain / off, rtol=1e-9)
