@@ -10,7 +10,8 @@ from models.telemetry import MachinePath
 from tests.end_to_end.programs_rig import Command, run_command
 from tests.servers import Mosquitto, wait_until
 
-ONSET_S, FAILURE_S = 8, 20
+ONSET_S, FAILURE_S = 22, 34
+"""Late enough that a slow computer has begun to read by then."""
 PLANT = f"""
 time_scale: 60
 opcua: {{port: 0}}
