@@ -145,7 +145,7 @@ def pack_bundle(bundle: Bundle) -> Packed:
     """Return the contents of a bundle's files."""
     arrays = io.BytesIO()
     beside = bundle.health.arrays() | (bundle.regimes.arrays() if bundle.regimes else {})
-    np.savez_compressed(arrays, allow_pickle=False, **beside, **bundle.detector.arrays())
+    np.savez(arrays, allow_pickle=False, **beside, **bundle.detector.arrays())
     return Packed(msgspec.json.format(msgspec.json.encode(bundle.card)), arrays.getvalue())
 
 
