@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
-from cloud.alerts import Alert, AlertChange, AlertEvent, Forecast, Severity, UnknownAlert
+from cloud.alerts import Alert, AlertChange, AlertEvent, AlertKind, Forecast, Severity, UnknownAlert
 from cloud.alerts.advice import Adviser
 from cloud.alerts.model_alerts import note_models
 from cloud.alerts.settings import AlertSettings
@@ -78,14 +78,21 @@ class AlertBook:
             note_models(connection, troubles, self._cards, now_ns, tell)
 
     def list_alerts(
-        self, *, open_only: bool = False, machine: MachinePath | None = None, limit: int = 100
+        self,
+        *,
+        open_only: bool = False,
+        machine: MachinePath | None = None,
+        kind: AlertKind | None = None,
+        limit: int = 100,
     ) -> list[Alert]:
-        """Return alerts, the newest first."""
+        """Return alerts, the newest first; of one machine or kind where that is said."""
         query = select(alert_table).order_by(alert_table.c.raised_ns.desc(), alert_table.c.id).limit(limit)
         if open_only:
             query = query.where(alert_table.c.cleared_ns.is_(None))
         if machine is not None:
             query = query.where(alert_table.c.machine == str(machine))
+        if kind is not None:
+            query = query.where(alert_table.c.kind == kind)
         with begin_read(self._engine) as connection:
             return [read_alert(row) for row in connection.execute(query)]
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cloud.alerts import Alert, Forecast, ForecastBasis, Severity
-from cloud.alerts.failures import FailureBook
+from cloud.alerts.failures import Failure, FailureBook
 from cloud.alerts.severity import grade_severity
 from cloud.alerts.words import name_tag
 from cloud.machines import CardBox, MachineCard
@@ -49,7 +49,7 @@ class Foresight:
         self._cards = cards
         self._failures = failures
         self._failure_ratio = failure_ratio
-        self._runs: dict[str, Rise] = {}
+        self._runs: dict[Failure, Rise] = {}
 
     def look(self, alert: Alert, now_ns: int) -> tuple[Forecast, Severity] | None:
         """Return what there is to say of a machine's alert at `now_ns`; None where nothing is stored of it.
@@ -110,16 +110,17 @@ class Foresight:
 
     def _recall_failures(self, machine: MachinePath) -> Sequence[Rise]:
         """Return the scores of past alerts up to the failures that the crew recorded for such machines."""
+        failures = self._failures.list()
+        # A date that was corrected is another failure; those of other types are for other alerts.
+        self._runs = {one: run for one, run in self._runs.items() if one in failures}
         kind = self._cards.of(machine).type
-        known = [one for one in self._failures.list() if self._cards.of(one.machine).type == kind]
-        for one in known:
-            if one.alert_id not in self._runs:
+        alike = [one for one in failures if self._cards.of(one.machine).type == kind]
+        for one in alike:
+            if one not in self._runs:
                 found = read_rise(self._reader, one.machine, one.raised_ns, one.failed_ns + 1)
                 if found is not None:
-                    self._runs[one.alert_id] = found
-        runs = [self._runs[one.alert_id] for one in known if one.alert_id in self._runs]
-        self._runs = {one.alert_id: self._runs[one.alert_id] for one in known if one.alert_id in self._runs}
-        return [run for run in runs if len(run.times) > 1]
+                    self._runs[one] = found
+        return [self._runs[one] for one in alike if one in self._runs]
 
 
 def read_rise(reader: StoreReader, machine: MachinePath, raised_ns: int, end_ns: int) -> Rise | None:

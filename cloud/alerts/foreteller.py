@@ -48,9 +48,7 @@ class Foreteller:
     def look(self) -> int:
         """Write down what lies ahead of each open alert; return of how many. Raises what the parts raise."""
         told = 0
-        for alert in self._book.list_alerts(open_only=True, limit=ALERTS_MAX):
-            if alert.kind != "machine":
-                continue
+        for alert in self._book.list_alerts(open_only=True, kind="machine", limit=ALERTS_MAX):
             found = self._foresight.look(alert, self._clock_ns())
             if found is not None:
                 self._book.foretell(alert.id, *found)

@@ -24,12 +24,13 @@ from cloud.records import open_records
 from cloud.stores import Block
 from cloud.stores.embedded import EmbeddedStoreSettings
 from cloud.transactions import begin_write
-from models.telemetry import Frame
+from models.telemetry import Frame, MachinePath
 from tests.unit.alert_rig import PUMP, START_S, TEMPERATURE, make_alert
 
 SECOND = 1_000_000_000
 BEGIN_NS = START_S * SECOND
 LIFE_S = 3_600
+FAN = MachinePath("riverside", "hall-1", "air", "fan-1")
 
 
 class Rig:
@@ -207,3 +208,34 @@ def test_an_interval_is_said_as_people_say_it() -> None:
     assert say_between(BEGIN_NS, BEGIN_NS + 7_200 * SECOND).count(":") == 2
     assert say_between(BEGIN_NS, BEGIN_NS + 90 * SECOND).count(":") == 4
     assert say_between(BEGIN_NS, BEGIN_NS + 3 * 86_400 * SECOND).count("-") == 4
+
+
+def test_what_was_read_of_failures_is_kept_until_their_date_is_corrected(rig: Rig) -> None:
+    """An alert of another type of machine in between does not have them read anew; a new date does."""
+    cards = CardBox([rig.cards.of(PUMP), MachineCard(path=FAN, type="fan", title="Fan")])
+    foresight = Foresight(rig.reader, cards, FailureBook(rig.engine), 10.0)
+    verdicts, failed_ns = VerdictBook(rig.engine), BEGIN_NS + LIFE_S * SECOND
+    past = rig.raise_alert(id="past", cleared_ns=failed_ns)
+    rig.wear(BEGIN_NS, 0, LIFE_S)
+    verdicts.put(past.id, Verdict("real_fault", "bearing", "Ada", failed_ns, failed_ns))
+    before = foresight._recall_failures(PUMP)
+    assert foresight._recall_failures(FAN) == []
+    assert foresight._recall_failures(PUMP)[0] is before[0]
+    earlier_ns = failed_ns - 600 * SECOND
+    verdicts.put(past.id, Verdict("real_fault", "bearing", "Ada", failed_ns, earlier_ns))
+    (corrected,) = foresight._recall_failures(PUMP)
+    assert int(before[0].times[-1]) > int(corrected.times[-1]) == earlier_ns
+
+
+def test_alerts_about_machines_are_foretold_however_many_others_are_open(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is lost raises an alert about the model of every machine, each newer than the pump's."""
+    monkeypatch.setattr("cloud.alerts.foreteller.ALERTS_MAX", 3)
+    alert = rig.raise_alert()
+    rig.wear(BEGIN_NS, 0, 2_160)
+    rig.book.note_models(
+        {MachinePath("riverside", "hall-1", "water", f"fan-{n}"): "no key" for n in range(3)}
+    )
+    assert rig.foreteller.look() == 1
+    assert rig.book.get(alert.id).severity is not None
