@@ -1,5 +1,6 @@
 """Forecasts: a band of time that holds as often as it says, or why there is none."""
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -139,3 +140,15 @@ def test_five_failures_of_the_past_say_what_is_left() -> None:
         assert outlook.latest_s < 1.5 * LIFE_S
     assert sum(kept) >= 2
     assert recall(runs[:4], times, scores).reason == "4 failures are recorded, 5 are needed"
+
+
+def test_an_alert_that_is_open_for_long_costs_no_more_than_the_longest_failure() -> None:
+    """Machines that failed within a minute, and one that has gone on for a month: it has as long left."""
+    runs = [(np.arange(60.0), np.linspace(1.0, 9.0 + seed, 60)) for seed in range(5)]
+    times = np.linspace(0.0, 30 * 86_400.0, 20_000)
+    tracemalloc.start()
+    long = recall(runs, times, np.full(20_000, 5.0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
+    assert long == recall(runs, np.arange(60.0), np.full(60, 5.0))

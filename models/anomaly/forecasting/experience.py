@@ -35,12 +35,17 @@ def recall(runs: Sequence[tuple[Vector, Vector]], times_s: Vector, ratios: Vecto
 
 
 def _average(times: Vector, values: Vector, step_s: float) -> Vector:
-    """Return means of logarithms over steps that end at the last value; a gap holds what was before it."""
+    """Return means of logarithms over steps that end at the last value; a gap holds what was before it.
+
+    What lies farther back than the longest run counts by its last value: an alert may be open for months.
+    """
     known = np.isfinite(values)
-    ago = ((times[-1] - times[known]) / max(step_s, 1e-9)).astype(np.int64)
+    steps = (times[-1] - times[known]) / max(step_s, 1e-9)
+    begin = max(int((steps > ROWS_A_RUN).sum()) - 1, 0)
+    ago = np.minimum(steps[begin:], ROWS_A_RUN + 1).astype(np.int64)
     places = ago.max(initial=0) - ago
     counts = np.bincount(places)
-    sums = np.bincount(places, np.log(np.maximum(values[known], RATIO_MIN)))
+    sums = np.bincount(places, np.log(np.maximum(values[known][begin:], RATIO_MIN)))
     latest = np.maximum.accumulate(np.where(counts > 0, np.arange(len(counts)), 0))
     means: Vector = sums[latest] / counts[latest]
     return means
