@@ -25,19 +25,26 @@ class BundleDesk:
         self._tell = tell
         self._tried: dict[MachinePath, Path] = {}
         self._refused: dict[MachinePath, tuple[int, ...]] = {}
+        self._retired: set[MachinePath] = set()
 
     def find_new(self, machine: WatchedMachine) -> Bundle | None:
         """Return the bundle that is to take charge of the machine now; None when all stays as it is."""
         path = machine.machine
         try:
             folder = find_current(self._bundles, path)
-            if self._tried.get(path) == folder and not self._was_mended(path, folder):
-                return None
-            self._tried[path], self._refused[path] = folder, self._stamp(folder)
-            bundle = load_current(self._bundles, path, self._settings.locate_keys(self._bundles))
         except BundleMissing:
             self._miss(machine)
             return None
+        except BundleDamaged as error:
+            self._tried.pop(path, None)  # whichever the mended pointer names is looked at
+            self._refuse(machine, str(error))
+            return None
+        self._retired.discard(path)
+        if self._tried.get(path) == folder and not self._was_mended(path, folder):
+            return None
+        self._tried[path], self._refused[path] = folder, self._stamp(folder)
+        try:
+            bundle = load_current(self._bundles, path, self._settings.locate_keys(self._bundles))
         except BundleDamaged as error:
             self._refuse(machine, str(error))
             return None
@@ -61,15 +68,17 @@ class BundleDesk:
 
     def _miss(self, machine: WatchedMachine) -> None:
         """Let a machine learn anew after a reset; a model that merely vanished goes on from memory."""
-        if machine.bundle is None:
-            return
-        self._tried.pop(machine.machine, None)
-        if is_retired(self._bundles, machine.machine):
-            machine.forget()
-            self._tell(machine.machine, "")
-            log.info("bundle_retired", machine=str(machine.machine))
-        else:
-            home = locate_machine(self._bundles, machine.machine)
+        path = machine.machine
+        self._tried.pop(path, None)
+        if is_retired(self._bundles, path):
+            if path not in self._retired:
+                self._retired.add(path)
+                machine.forget()
+                # Also of one that was refused, perhaps before a restart: nobody waits for it any more.
+                self._tell(path, "")
+                log.info("bundle_retired", machine=str(path))
+        elif machine.bundle is not None:
+            home = locate_machine(self._bundles, path)
             self._refuse(
                 machine, f"{home}: no model is in charge there any more: put it back, or train again"
             )

@@ -94,7 +94,7 @@ class WatchedMachine:
         """Be without a bundle, learning: what comes until the next one is not judged."""
         self.bundle = self._ring = self._rows = self._late = None
         self._is_resumed = False
-        self.lesson = ""
+        self.trouble = self.lesson = ""
 
     def empty(self) -> None:
         """Forget the rows, not how far they were judged."""

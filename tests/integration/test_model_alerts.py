@@ -137,6 +137,40 @@ def test_a_reset_is_no_trouble(rig: Rig) -> None:
     assert rig.book.troubles == {MACHINE: ""}
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_reset_clears_the_alert_about_a_refused_model(rig: Rig, engine: Engine, *, restarts: bool) -> None:
+    """Nobody waits for that model any more; so it is where the service was off when it was retired."""
+    damage(rig, "corrupt")
+    rig.watch()
+    rig.watcher._desk._book = book = open_book(engine)
+    rig.bring(make_frame(3, 3))
+    assert [alert.state for alert in book.list_alerts()] == ["raised"]
+    retire(rig.bundles, MACHINE)
+    if restarts:
+        rig.watch()
+        rig.watcher._desk._book = book
+    rig.bring(make_frame(6, 3))
+    rig.turn()
+    rig.turn()
+    assert [alert.state for alert in book.list_alerts()] == ["cleared"]
+    assert "no model yet" in rig.watcher._machines[MACHINE].say_learning().reason
+
+
+def test_a_pointer_that_is_mended_ends_the_trouble(rig: Rig) -> None:
+    """The model that it named before is believed again, though it was never out of charge."""
+    pointer = locate_machine(rig.bundles, MACHINE) / "current"
+    name = pointer.read_text()
+    pointer.write_text("../elsewhere")
+    rig.turn()
+    rig.turn()
+    assert "names no bundle" in rig.book.troubles[MACHINE]
+    pointer.write_text(name)
+    rig.turn()
+    rig.turn()
+    assert rig.book.troubles[MACHINE] == ""
+    assert rig.watcher._machines[MACHINE].trouble == ""
+
+
 def test_trouble_waits_for_records_that_are_away(rig: Rig) -> None:
     """What could not be told of a model is told when the records are back."""
     rig.book.away = True
