@@ -141,3 +141,25 @@ async def test_a_host_that_is_not_there_is_explained() -> None:
         await TcpConnection(Line("tcp", HOST, find_free_port(), None, None)).open(2.0)
     with pytest.raises(NotConnected, match="cannot be reached"):
         await TcpConnection(Line("tcp", "no-such-machine.invalid", 502, None, None)).open(2.0)
+
+
+async def test_an_answer_that_comes_twice_and_in_pieces_disturbs_nothing() -> None:
+    """Half of a repeated answer comes with the first one, its other half just before the next answer."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        left = b""
+        for value in (7, 8):
+            asked = await reader.readexactly(12)
+            told = asked[:4] + bytes((0, 5, asked[6], 3, 2, 0, value))
+            writer.write(left + told + told[:6])
+            left = told[6:]
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, HOST, 0)
+    connection = TcpConnection(Line("tcp", HOST, server.sockets[0].getsockname()[1], None, None))
+    await connection.open(2.0)
+    answers = await ask(connection, [Block("holding", 0, 1, ()), Block("holding", 1, 1, ())])
+    connection.close()
+    server.close()
+    assert [(one.octets, one.retried) for one in answers] == [(b"\0\7", False), (b"\0\10", False)]

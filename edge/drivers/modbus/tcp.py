@@ -87,7 +87,7 @@ class TcpConnection:
         except (OSError, UnicodeError) as error:  # TimeoutError is one; a name may be none for the DNS
             reason = await explain_network(self._line, timeout_s, None)
             raise NotConnected(f"{self._line.where} {reason}") from error
-        self._socket, self._has_answered = opened, False
+        self._socket, self._has_answered, self._received = opened, False, b""
         asyncio.get_running_loop().add_reader(opened, self._read)
 
     def close(self) -> None:
@@ -129,6 +129,7 @@ class TcpConnection:
         loop = asyncio.get_running_loop()
         if loop.time() >= run.due_s:
             if run.tries > run.retries:
+                self._received = b""  # of an answer that stopped half way the rest may never come
                 waited_s = run.timeout_s * run.tries
                 run.end(explain_silence(self._line, run.unit_id, waited_s))
                 return
@@ -143,7 +144,6 @@ class TcpConnection:
         run.request = make_request(run.asked, block.address, block.count)
         run.tries = 0
         run.sent_ns, run.begun_s = time_ns(), monotonic()
-        self._received = b""
         self._send(run)
 
     def _send(self, run: _Run) -> None:
