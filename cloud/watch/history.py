@@ -94,18 +94,23 @@ class HistoryDesk:
         ring = GridRing(bundle.card.columns, grid_ns, reach + last - begin + 1)
         past = Past(self._reader, machine.machine, bundle.card.columns, grid_ns)
         past.fill(ring, begin - reach, (last + 1) * grid_ns, machine.gaps)
+        start = last + 1 if ring.first_row is None else max(begin, ring.first_row)
+        verdict = machine.judge_history(ring, start, last) if start <= last else None
+        next_ns = (last + 1) * grid_ns
+        if verdict is None or not np.isfinite(verdict.judgement.score).any():
+            # No row can be judged unless something was said in the rows that it depends on.
+            spoken_ns = past.find_next_words((last + 1 - reach) * grid_ns, waiting.late.last_ns)
+            next_ns = max(next_ns, spoken_ns // grid_ns * grid_ns)
         waiting.has_started = True
-        waiting.late = Late((last + 1) * grid_ns, waiting.late.last_ns)
+        waiting.late = Late(next_ns, waiting.late.last_ns)
         if waiting.late.first_ns >= waiting.late.last_ns:
             del self._waiting[machine.machine]
-        if ring.first_row is None or last < max(first, ring.first_row):
+        if verdict is None or last < max(first, start):
             return []
-        start = max(begin, ring.first_row)
-        verdict = machine.judge_history(ring, start, last)
         self._remember(machine.machine, verdict, first, max(0, first - start), grid_ns)
-        blocks = make_blocks(machine.machine, verdict)
         return [
-            Block(one.measurement, one.machine, cut_before(one.frames, first * grid_ns)) for one in blocks
+            Block(one.measurement, one.machine, cut_before(one.frames, first * grid_ns))
+            for one in make_blocks(machine.machine, verdict)
         ]
 
     def _remember(

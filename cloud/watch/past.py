@@ -13,6 +13,9 @@ from models.telemetry import Frame, Gap, MachinePath, Value, quality
 LOOK_BACK_FIRST_S = 3_600
 LOOK_BACK_S_MAX = 30 * 86_400
 """How far back the last word of a tag is looked for that says only what changes."""
+LOOK_AHEAD_FIRST_S, LOOK_AHEAD_S_MAX = 600, 6 * 3_600
+LOOKS_AHEAD_MAX = 50
+"""At once: a clock that was wrong for one value makes half a century of silence to look through."""
 
 
 class Past:
@@ -44,6 +47,22 @@ class Past:
             ring.carry(frame)
         for frame in inside:
             ring.put(frame)
+
+    def find_next_words(self, begin_ns: int, end_ns: int) -> int:
+        """Return when the machine next says something from `begin_ns` on, or until when it surely does not.
+
+        Raises `StoreUnavailable`.
+        """
+        span_s = LOOK_AHEAD_FIRST_S
+        for _ in range(LOOKS_AHEAD_MAX):
+            stop_ns = min(begin_ns + span_s * NS_PER_S, end_ns)
+            if stop_ns <= begin_ns:
+                break
+            said = self._reader.read("telemetry", self._machine, begin_ns, stop_ns, self._tags).timestamps
+            if len(said):
+                return int(said[0])
+            begin_ns, span_s = stop_ns, min(3 * span_s, LOOK_AHEAD_S_MAX)
+        return begin_ns
 
     def _find_last_words(self, start_ns: int, tags: list[str]) -> list[Frame]:
         """Return the last reading before `start_ns` of each of the tags, as far as there is one."""

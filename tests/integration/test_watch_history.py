@@ -69,6 +69,22 @@ def test_a_strange_backlog_is_one_digest_and_no_alert(rig: ReplayRig) -> None:
     assert np.diff(stamps).max() == SECOND  # the past has its scores too
 
 
+def test_a_value_of_years_ago_does_not_keep_history_waiting_for_years(rig: ReplayRig) -> None:
+    """A clock that was wrong once: the silence up to the usual late values is passed over, and they count."""
+    bring_both(rig, 80, 40)
+    stray = Frame([NOW_NS - 5 * 365 * 86_400 * SECOND], {"temperature": [60.0]})
+    rig.bring([(MACHINES[0], stray)])
+    for first in range(60, 80, 4):
+        rig.bring(list(zip(MACHINES, make_both(first, 4), strict=False)))
+    for _ in range(200):
+        rig.turn()
+    (digest,) = list_digests(rig.engine)
+    assert digest.strange == []
+    assert digest.rows < 2_000
+    stamps = rig.read(MACHINES[0]).timestamps
+    assert np.diff(stamps).max() == SECOND
+
+
 def test_history_has_the_scores_of_what_comes_in_time(rig: ReplayRig, tmp_path: Path) -> None:
     """Rows scored late equal, up to rounding, those scored live."""
     live = ReplayRig(tmp_path / "live")
