@@ -64,7 +64,7 @@ class BundleDesk:
 
     def _stamp(self, folder: Path) -> tuple[int, ...]:
         files = [*sorted(folder.glob("*")), self._settings.locate_keys(self._bundles).trusted]
-        return tuple(file.stat().st_mtime_ns for file in files if file.exists())
+        return tuple(_date(file) for file in files)
 
     def _miss(self, machine: WatchedMachine) -> None:
         """Let a machine learn anew after a reset; a model that merely vanished goes on from memory."""
@@ -88,3 +88,11 @@ class BundleDesk:
             machine.trouble = trouble
             log.warning("bundle_refused", machine=str(machine.machine), reason=trouble)
             self._tell(machine.machine, trouble)
+
+
+def _date(file: Path) -> int:
+    """Return when a file changed last, 0 of one that is gone or may not be looked at."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0

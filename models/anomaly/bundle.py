@@ -192,7 +192,7 @@ def list_unsigned(root: Path) -> list[Path]:
     """Return the whole bundles from before signatures, of all machines, that nobody has signed."""
     found = []
     for card in sorted(root.glob(f"*/*/{CARD}")):
-        with contextlib.suppress(BundleDamaged):
+        with contextlib.suppress(BundleDamaged, msgspec.DecodeError):
             contents, _ = _read_whole(card.parent)
             is_old = msgspec.json.decode(contents[CARD], type=Card).format == UNSIGNED_FORMAT
             if is_old and not (card.parent / SIGNATURE).exists():
@@ -258,6 +258,10 @@ def _verify(folder: Path, card: Card, sums: bytes, keys: Keys) -> str:
         ) from error
     except KeyUnusable as error:
         raise BundleForeign(str(error)) from error
+    except OSError as error:
+        raise BundleForeign(
+            f"{folder}: the trusted keys cannot be looked at ({error}): let the user that runs this read them"
+        ) from error
 
 
 def load_current(root: Path, machine: MachinePath, keys: Keys | None = None) -> Bundle:

@@ -171,6 +171,16 @@ def test_a_pointer_that_is_mended_ends_the_trouble(rig: Rig) -> None:
     assert rig.watcher._machines[MACHINE].trouble == ""
 
 
+def test_keys_that_cannot_be_looked_at_are_a_trouble_and_no_end(rig: Rig, tmp_path: Path) -> None:
+    """A folder of keys that another user made may not even be looked at: the watcher says so and goes on."""
+    nowhere = tmp_path / ("k" * 300)  # of a name too long nobody can say whether it is there, not even root
+    rig.settings = SETTINGS.model_copy(update={"trusted_keys": nowhere})
+    rig.watch()
+    rig.bring(make_frame(3, 3))
+    rig.turn()
+    assert "the trusted keys cannot be looked at" in rig.book.troubles[MACHINE]
+
+
 def test_trouble_waits_for_records_that_are_away(rig: Rig) -> None:
     """What could not be told of a model is told when the records are back."""
     rig.book.away = True

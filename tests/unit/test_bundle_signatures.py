@@ -1,5 +1,6 @@
 """Signatures of bundles: who vouches for a model, whom this installation believes, and what is refused."""
 
+import hashlib
 import json
 import shutil
 import stat
@@ -146,6 +147,18 @@ def test_bundles_from_before_signatures_go_on_and_are_signed_by_the_first_traini
     late = save_as_of_old(tmp_path, at(bundle, 120), into=tmp_path / "other")
     with pytest.raises(BundleUnsigned):
         load_bundle(late)
+
+
+def test_a_strange_card_does_not_keep_the_first_key_from_being_made(tmp_path: Path, bundle: Bundle) -> None:
+    """Among the old bundles may be one that no version can read; the others are signed all the same."""
+    old = save_as_of_old(tmp_path, bundle)
+    strange = shutil.copytree(old, tmp_path / "a.b.c.d" / "v1")
+    (strange / "card.json").write_bytes(b'{"format": 1}')
+    sums = json.loads((strange / "checksums.json").read_bytes())
+    sums["card.json"] = hashlib.sha256(b'{"format": 1}').hexdigest()
+    (strange / "checksums.json").write_text(json.dumps(sums))
+    save_bundle(tmp_path, at(bundle, 60))
+    assert load_bundle(old).signer
 
 
 def test_an_unsigned_bundle_of_today_is_refused_where_there_is_no_key_either(
