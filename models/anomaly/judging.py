@@ -12,11 +12,10 @@ from models.anomaly.features import Mask, Matrix
 from models.anomaly.grid import NS_PER_S, GridRows, hold_last, step_ns
 from models.anomaly.health import check_tags, name_faults
 from models.anomaly.regimes import UNKNOWN, Numbers, find_last_switch, find_settling
-from models.anomaly.running import Running
+from models.anomaly.running import CALM_SHARE, Running
 from models.words import say_duration
 
 NAMED_MAX = 3
-CALM_QUANTILE = "0.9"
 UNKNOWN_WORDS = "unknown running condition: no alert, nothing learned"
 
 
@@ -132,8 +131,17 @@ def finish_rows(bundle: Bundle, prepared: Prepared, judgement: Judgement) -> Ver
         reason=reason,
         tags=bundle.card.tags,
         is_running_unknown=unknown,
-        calm=min(bundle.card.limit.quantiles.get(CALM_QUANTILE, 0.0), bundle.card.limit.value),
+        calm=_find_calm(bundle, prepared),
     )
+
+
+def _find_calm(bundle: Bundle, prepared: Prepared) -> float:
+    """Return below what the last row is calm: where all ways of running are one, or in the one it ran in."""
+    limit, running = bundle.card.limit, bundle.card.running
+    calm = limit.quantiles.get(str(CALM_SHARE), 0.0)
+    if running is not None and running.calms and prepared.regime is not None:
+        calm = float(running.find_calm(prepared.regime[-1:], limit.value)[0])
+    return min(calm, limit.value)
 
 
 def _join_ways(bundle: Bundle, prepared: Prepared, judgement: Judgement) -> Judgement:

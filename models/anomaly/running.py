@@ -21,6 +21,8 @@ from models.anomaly.regimes import (
 CONDITIONS_MAX = 4
 LOAD_TAGS_MAX = 3
 SETTLE_S = 60.0
+CALM_SHARE = 0.9
+"""So many of the rows of normal running score less than what is called calm."""
 
 
 class RunningPlan(msgspec.Struct, frozen=True):
@@ -43,7 +45,8 @@ class Running(msgspec.Struct, frozen=True):
     """How the ways of running are told apart. `signals` only say how it runs; they are not judged themselves.
 
     `rows` and `limits` are those of each known way, in the order of the regimes' numbers: so many rows were
-    learned from, and above its limit a score counts there. `load_tags` were looked at for conditions.
+    learned from, above its limit a score counts there, and `CALM_SHARE` of its rows score less than `calms`
+    (missing in bundles from before it was learned). `load_tags` were looked at for conditions.
     """
 
     conditions: list[RunningCondition]
@@ -53,6 +56,7 @@ class Running(msgspec.Struct, frozen=True):
     rows: list[int]
     limits: list[float] = []
     load_tags: list[str] = []
+    calms: list[float] = []
 
     def identify(self, values: Matrix, columns: Sequence[str]) -> Numbers:
         """Return the regime (rows,) of held values (rows, columns)."""
@@ -69,9 +73,15 @@ class Running(msgspec.Struct, frozen=True):
 
     def ease(self, regime: Numbers, limit: float) -> Vector:
         """Return by what scores (rows,) are multiplied so that one limit holds in all ways of running."""
-        limits = np.array(self.limits)
-        places = np.searchsorted(np.array(self.numbers), regime).clip(0, len(limits) - 1)
-        return np.asarray(limit / limits[places], dtype=np.float64)
+        return np.asarray(limit / np.array(self.limits)[self._find_places(regime)], dtype=np.float64)
+
+    def find_calm(self, regime: Numbers, limit: float) -> Vector:
+        """Return below what the scores that `ease` gives are calm (rows,); asked only where `calms` are."""
+        return np.array(self.calms)[self._find_places(regime)] * self.ease(regime, limit)
+
+    def _find_places(self, regime: Numbers) -> Numbers:
+        places: Numbers = np.searchsorted(np.array(self.numbers), regime).clip(0, len(self.numbers) - 1)
+        return places
 
 
 class Ways(msgspec.Struct, frozen=True):
@@ -142,8 +152,12 @@ def learn_ways(
 def set_limits(
     ways: Ways, fitted: Detector, overall: float, rows_min: int, set_one: Callable[[Vector], float]
 ) -> Running:
-    """Return the ways with a limit each: of their own held-out scores where they are enough, or `overall`."""
+    """Return the ways with what is calm in each, and its limit: of its own held-out scores if enough.
+
+    Else the limit is `overall`.
+    """
     regime = ways.regime[fitted.held_out_rows_]
     own = [fitted.held_out_[regime == number] for number in ways.running.numbers]
     limits = [set_one(scores) if len(scores) >= rows_min else overall for scores in own]
-    return msgspec.structs.replace(ways.running, limits=limits)
+    calms = [float(np.quantile(scores, CALM_SHARE)) if len(scores) else 0.0 for scores in own]
+    return msgspec.structs.replace(ways.running, limits=limits, calms=calms)

@@ -225,3 +225,18 @@ def test_a_way_of_running_with_rows_enough_has_a_limit_of_its_own() -> None:
     eased = judge_rows(learned, read(learned, fresh), 800).judgement.score[790]
     plain = learned.detector.judge(prepare_rows(learned, read(learned, fresh)).values).score[790]
     np.testing.assert_allclose(eased / overall, plain / off, rtol=1e-9)
+
+
+def test_what_is_calm_is_so_in_the_way_it_runs_in() -> None:
+    """Many tags that are quiet in one way and bursting in the other: an alert ends in either."""
+    rng = np.random.default_rng(0)
+    on, noise = (np.arange(12_000) // 1_500) % 2 == 0, rng.normal(size=(12_000, 20))
+    for row in np.flatnonzero(~on & (rng.random(12_000) < 0.004)):
+        noise[row : row + 12] += 4.0 * rng.normal(size=20)
+    columns = {f"tag_{place:02d}": noise[:, place] for place in range(20)} | {"flow": on.astype(float)}
+    bundle = train(columns, RunningPlan([parse_condition("flow > 0.5")], settle_s=10.0))
+    fresh = {f"tag_{place:02d}": rng.normal(size=1_000) for place in range(20)} | {"flow": np.ones(1_000)}
+    verdict = judge_rows(bundle, read(bundle, fresh), 500)
+    assert 0.65 * verdict.limit < np.median(verdict.judgement.score)  # it never gets so low
+    assert 0.8 < np.mean(verdict.judgement.score < verdict.calm) < 0.98
+    assert verdict.calm < verdict.limit
