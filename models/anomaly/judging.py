@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from models.anomaly.bundle import Bundle
 from models.anomaly.detectors import Judgement
 from models.anomaly.features import Mask, Matrix
-from models.anomaly.grid import NS_PER_S, GridRows, hold_last, step_ns
+from models.anomaly.grid import GridRows, hold_last, step_ns
 from models.anomaly.health import check_tags, name_faults
 from models.anomaly.regimes import UNKNOWN, Numbers, find_last_switch, find_settling
 from models.anomaly.running import CALM_SHARE, Running
@@ -167,11 +167,6 @@ def count_reach(bundle: Bundle) -> int:
     """Return how many rows before a row its verdict may depend on."""
     settle_rows = 0 if bundle.card.running is None else bundle.card.running.settle_rows
     return bundle.detector.reach_rows + bundle.health.reach_rows + settle_rows
-
-
-def span_reach_ns(bundle: Bundle) -> int:
-    """Return the same in nanoseconds."""
-    return round(count_reach(bundle) * bundle.card.grid_s * NS_PER_S)
 
 
 def _say_lack(bundle: Bundle, judgement: Judgement) -> str:
