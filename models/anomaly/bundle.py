@@ -5,7 +5,9 @@ import hashlib
 import io
 import secrets
 import shutil
+import tokenize
 import zipfile
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,7 +77,10 @@ FORMAT = 2
 UNSIGNED_FORMAT = 1
 """Of bundles from before signatures."""
 ARRAYS, CHECKSUMS, SIGNATURE = "arrays.npz", "checksums.json", "signature.json"
-BUNDLE_TROUBLES = (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile)
+BUNDLE_TROUBLES = (
+    *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 """What reading arrays from a damaged or foreign file can end in."""
 
 

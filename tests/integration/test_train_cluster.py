@@ -186,6 +186,18 @@ def test_a_foul_answer_is_refused(answer: bytes) -> None:
         read_answer(answer, MACHINES[0])
 
 
+def test_foul_arrays_are_refused_whatever_reading_them_ends_in() -> None:
+    """Empty, cut anywhere, with a byte changed: one machine's answer never ends the training of all."""
+    packed = pack_bundle(learn_rows(MACHINES[0], make_table(), SETTINGS))
+    method = packed.arrays.rindex(b"PK\x01\x02") + 10  # of the last array in the file's directory
+    unknown = packed.arrays[:method] + b"\x63" + packed.arrays[method + 1 :]
+    header = packed.arrays.replace(b"'fortran_order': False", b"'fortran_order': ((((")
+    cuts = [packed.arrays[:size] for size in range(0, len(packed.arrays), 997)]
+    for arrays in (unknown, header, *cuts):
+        with pytest.raises(AnswerUnusable):
+            read_answer(msgspec.msgpack.encode(Answer(Packed(packed.card, arrays))), MACHINES[0])
+
+
 def test_an_answer_for_another_machine_is_refused() -> None:
     """A bundle of one machine never becomes another's."""
     bundle = learn_rows(MACHINES[1], make_table(), SETTINGS)
