@@ -93,7 +93,11 @@ class VerdictBook:
         query = (
             select(alert_table.c.machine, lead)
             .join(alert_verdict, alert_verdict.c.alert_id == alert_table.c.id)
-            .where(alert_verdict.c.kind == "real_fault", alert_verdict.c.failed_ns.is_not(None))
+            .where(
+                alert_table.c.kind != "model",  # it warns of nothing about the machine
+                alert_verdict.c.kind == "real_fault",
+                alert_verdict.c.failed_ns.is_not(None),
+            )
             .order_by(alert_table.c.raised_ns.desc())
             .limit(LEADS_MAX)
         )

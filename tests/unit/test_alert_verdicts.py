@@ -93,6 +93,14 @@ def test_forewarning_is_from_the_alert_to_the_dated_failure(book: AlertBook, eng
     assert sorted(VerdictBook(engine).list_leads()[str(PUMP)]) == [0.0, 90.0]
 
 
+def test_an_alert_about_a_model_forewarned_of_nothing(book: AlertBook, engine: Engine) -> None:
+    """Whatever somebody found when it was open: nobody was warned of the machine's failure by it."""
+    book.note_models({PUMP: "it was changed after training"})
+    (alert,) = book.list_alerts()
+    give(engine, alert.id, "real_fault", alert.raised_ns + 90_000_000_000)
+    assert VerdictBook(engine).list_leads() == {}
+
+
 def test_the_newest_verdict_counts_and_a_repeat_writes_no_history(book: AlertBook, engine: Engine) -> None:
     """A double click is one line; another verdict is another."""
     alert_id = pass_by(book)
