@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from time import monotonic, time_ns
+from typing import Any
 
 from edge.drivers import NotConnected
 from edge.drivers.modbus.answers import Answer, explain_loss, explain_silence
@@ -191,7 +192,7 @@ async def _connect(host: str, port: int) -> socket.socket:
     """Return a socket that is connected to one of the host's addresses; raise `OSError`."""
     loop = asyncio.get_running_loop()
     failure = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for family, kind, protocol, _, address in await _find_addresses(host, port):
         with ExitStack() as unless_connected:
             try:
                 opened = unless_connected.enter_context(socket.socket(family, kind, protocol))
@@ -204,3 +205,11 @@ async def _connect(host: str, port: int) -> socket.socket:
                 unless_connected.pop_all()
                 return opened
     raise failure
+
+
+async def _find_addresses(host: str, port: int) -> list[Any]:
+    """Return the host's addresses as `getaddrinfo` does; a thread asks for a name, but numbers are known."""
+    try:
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
