@@ -1,15 +1,27 @@
 """Which bundle judges a machine: a new one takes charge when it is good, else the previous one stays."""
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
+from cloud.watch.versions import read_card
 from cloud.watch.watched import WatchedMachine
 from cloud.watch.watching import WatchSettings
-from models.anomaly.bundle import Bundle, BundleDamaged, BundleMissing, find_current, load_current
+from models.anomaly.bundle import (
+    Bundle,
+    BundleDamaged,
+    BundleMissing,
+    find_current,
+    load_bundle,
+    load_current,
+)
 from models.anomaly.bundle_places import is_retired, locate_machine
 from models.telemetry import MachinePath
+
+PREVIOUS_MAX = 5
+"""So many versions before a refused one are tried, each the parent of the next."""
 
 log = structlog.get_logger()
 
@@ -26,6 +38,7 @@ class BundleDesk:
         self._tried: dict[MachinePath, Path] = {}
         self._refused: dict[MachinePath, tuple[int, ...]] = {}
         self._retired: set[MachinePath] = set()
+        self._in_charge: dict[MachinePath, str] = {}
 
     def find_new(self, machine: WatchedMachine) -> Bundle | None:
         """Return the bundle that is to take charge of the machine now; None when all stays as it is."""
@@ -47,16 +60,35 @@ class BundleDesk:
             bundle = load_current(self._bundles, path, self._settings.locate_keys(self._bundles))
         except BundleDamaged as error:
             self._refuse(machine, str(error))
-            return None
+            return self._find_previous(path, folder) if machine.bundle is None else None
         del self._refused[path]
+        machine.trouble, self._in_charge[path] = "", folder.name
         self._tell(path, "")
         if not bundle.signer:
             log.warning("bundle_unsigned", machine=str(path), mend=f"forewarn models sign {folder}")
         return bundle
 
-    def name_newest(self, machine: MachinePath) -> str:
-        """Return the version that was looked at last; "" of none."""
-        return self._tried[machine].name if machine in self._tried else ""
+    def _find_previous(self, path: MachinePath, refused: Path) -> Bundle | None:
+        """Return the version that was in charge when the refused one was trained, or that one's.
+
+        After a restart it is in no memory. A model from before a repair is nobody's parent.
+        """
+        folder = refused
+        for _ in range(PREVIOUS_MAX):
+            name = _name_parent(folder)
+            if not name:
+                break
+            folder = folder.with_name(name)
+            with contextlib.suppress(BundleDamaged):
+                bundle = load_bundle(folder, self._settings.locate_keys(self._bundles))
+                if bundle.card.machine == str(path):
+                    self._in_charge[path] = folder.name
+                    return bundle
+        return None
+
+    def name_in_charge(self, machine: MachinePath) -> str:
+        """Return the version that `find_new` gave last; "" of none."""
+        return self._in_charge.get(machine, "")
 
     def _was_mended(self, machine: MachinePath, folder: Path) -> bool:
         """Return whether a refused bundle's files, or the trusted keys, have changed since it was tried."""
@@ -88,6 +120,13 @@ class BundleDesk:
             machine.trouble = trouble
             log.warning("bundle_refused", machine=str(machine.machine), reason=trouble)
             self._tell(machine.machine, trouble)
+
+
+def _name_parent(folder: Path) -> str:
+    """Return the version that was in charge when this one was trained, "" where there was none."""
+    card = read_card(folder)
+    name = "" if card is None else card.origin.parent
+    return "" if name.startswith(".") or name != Path(name).name else name
 
 
 def _date(file: Path) -> int:

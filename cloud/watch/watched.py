@@ -87,7 +87,6 @@ class WatchedMachine:
         if self.has_begun and self.bundle is None and not self._is_resumed:
             self._judged_ns = self.newest_ns
         self.bundle = bundle
-        self.trouble = ""
         self.empty()
 
     def forget(self) -> None:

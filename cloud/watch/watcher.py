@@ -176,7 +176,7 @@ class Watcher:
         machine.expect(until_ns)
         self._warm_up(machine, bundle, self._clock_ns() + FUTURE_NS_MAX if machine.has_begun else until_ns)
         provisional = bundle.card.limit.provisional
-        name = self._bundle_desk.name_newest(machine.machine)
+        name = self._bundle_desk.name_in_charge(machine.machine)
         log.info("bundle_in_charge", machine=str(machine.machine), bundle=name, provisional=provisional)
 
     def _warm_up(self, machine: WatchedMachine, bundle: Bundle, until_ns: int) -> None:

@@ -93,6 +93,36 @@ def test_the_previous_model_judges_on_and_one_alert_is_raised(rig: Rig, engine: 
     assert [event.change for event in book.list_events(alert.id)] == ["raised", "cleared"]
 
 
+@pytest.mark.parametrize("kind", ["corrupt", "unsigned"])
+def test_after_a_restart_the_model_before_the_refused_one_judges_on(rig: Rig, kind: str) -> None:
+    """The service has forgotten what was in memory: it takes that version, and the trouble stays."""
+    damage(rig, kind)
+    rig.turn()
+    rig.watch()
+    rig.bring(make_frame(3, 6))
+    rig.turn()
+    assert len(rig.book.judged()) >= 4
+    assert rig.book.troubles[MACHINE] == rig.watcher._machines[MACHINE].trouble != ""
+    assert rig.book.judged()[-1].reason == rig.book.troubles[MACHINE]
+    rig.train()
+    rig.turn()
+    rig.turn()
+    assert rig.book.troubles[MACHINE] == rig.watcher._machines[MACHINE].trouble == ""
+
+
+def test_a_model_from_before_a_repair_never_comes_back_by_itself(rig: Rig) -> None:
+    """The first one after a reset is refused: the machine is learning, whatever versions there are."""
+    retire(rig.bundles, MACHINE)
+    rig.turn()
+    damage(rig, "corrupt")
+    rig.turn()
+    rig.watch()
+    rig.bring(make_frame(3, 6))
+    rig.turn()
+    assert rig.watcher._machines[MACHINE].bundle is None
+    assert "changed or cut" in rig.book.troubles[MACHINE]
+
+
 def test_an_alert_from_before_a_restart_is_cleared_by_a_rollback(rig: Rig, engine: Engine) -> None:
     """A new watcher raises nothing anew for the same trouble; the older model in charge clears the alert."""
     rig.watcher._desk._book = open_book(engine)

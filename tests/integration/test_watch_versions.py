@@ -61,7 +61,7 @@ def test_versions_are_listed_rolled_back_and_promoted(rig: ReplayRig) -> None:
     assert "has no older version than" in call(rig, "rollback")
     rig.turn()
     rig.bring([(PUMP, cut(COLUMNS, 10, 10))])
-    assert rig.watcher._bundle_desk.name_newest(PUMP) == first
+    assert rig.watcher._bundle_desk.name_in_charge(PUMP) == first
     assert rig.book.seen[-1].state == "judged"
     assert call(rig, "promote", second) == f"{PUMP}: {second} is in charge\n"
     assert f"there are {first}, {second}" in call(rig, "promote", "newest")
