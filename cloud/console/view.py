@@ -7,10 +7,10 @@ from collections.abc import Callable
 from sqlalchemy.exc import DBAPIError
 
 from cloud.alerts import Alert, UnknownAlert
+from cloud.alerts.crossings import find_crossing
 from cloud.alerts.findings import Verdict, VerdictKind
 from cloud.console import sheets
 from cloud.console.charts import Window, read_charts, read_series
-from cloud.console.failures import find_failure
 from cloud.console.forms import Acknowledgement, FreshStart
 from cloud.console.history import ScoreHistory
 from cloud.console.ledger_shapes import LedgerSheet
@@ -140,8 +140,16 @@ class PlantView:
             before = self._models.list_verdicts([alert.id]).get(alert.id)
             failed_ns = before.failed_ns if before is not None else None
             # Who corrects a note does not mean to take the date away.
-            failed_ns = failed_ns or find_failure(self._reader, self._cards.of(alert.machine), alert, now_ns)
+            failed_ns = failed_ns or self._find_crossing_ns(alert, now_ns)
         self._models.judge_alert(alert.id, Verdict(kind, change.note, change.by, now_ns, failed_ns))
+
+    def _find_crossing_ns(self, alert: Alert, now_ns: int) -> int | None:
+        """Return when the machine failed as far as its values tell; while the store is away nobody knows."""
+        try:
+            crossed = find_crossing(self._reader, self._cards.of(alert.machine), alert, now_ns)
+        except StoreUnavailable:
+            return None
+        return None if crossed is None else crossed.at_ns
 
     def read_model(self, machine: MachinePath) -> ModelSheet:
         """Return what is known of a machine's model; raise `RecordsUnavailable`."""

@@ -1,31 +1,17 @@
 """Alerts as a report tells them: what stood out, who took them on, what was found, how early it was."""
 
-from collections.abc import Mapping, Sequence
-
-import msgspec
-import numpy as np
+from collections.abc import Sequence
 
 from cloud.alerts import Alert
+from cloud.alerts.crossings import Crossing
 from cloud.alerts.verdicts import Verdict
 from cloud.alerts.words import choose_blamed, say_pair, say_sigma, say_time
 from cloud.console.words import say_number, say_span
 from cloud.machines import MachineCard
 from cloud.reports.facts import Bar, EventRow
-from cloud.stores import StoreReader
 from cloud.watch.observations import Contribution
 
 KIND_WORDS = {"machine": "Machine", "tag": "Sensor", "model": "Model", "found": "Would have been told"}
-
-
-class Crossing(msgspec.Struct, frozen=True):
-    """The first tag that passed its fixed limit after an alert, and how many seconds after it."""
-
-    tag: str
-    lead_s: float
-
-
-LOOK_NS_MAX = 14 * 86_400_000_000_000
-PIECE_NS = 3_600_000_000_000
 
 
 def describe_event(
@@ -82,24 +68,3 @@ def draw_bars(contributions: Sequence[Contribution], card: MachineCard) -> list[
         words = f"{reads} {said.unit}".strip() + f", expected {should} {said.unit}".rstrip()
         rows.append(Bar(said.title, words, say_sigma(part.sigma), abs(part.sigma) / strongest))
     return rows
-
-
-def find_crossing(
-    alert: Alert, highs: Mapping[str, float], reader: StoreReader, now_ns: int
-) -> Crossing | None:
-    """Return the first tag above its fixed limit after an alert; None when none was.
-
-    Looked at in pieces while the alert was open, two weeks at most. Raises what the reader raises.
-    """
-    ends_ns = min(alert.cleared_ns or now_ns, alert.raised_ns + LOOK_NS_MAX)
-    for first in range(alert.raised_ns, ends_ns, PIECE_NS):
-        table = reader.read("telemetry", alert.machine, first, min(first + PIECE_NS, ends_ns), list(highs))
-        found = [
-            (int(table.timestamps[np.argmax(table.values[tag] > high)]), tag)
-            for tag, high in highs.items()
-            if tag in table.values and (table.values[tag] > high).any()
-        ]
-        if found:
-            at_ns, tag = min(found)
-            return Crossing(tag, (at_ns - alert.raised_ns) / 1e9)
-    return None

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from cloud.alerts import Alert
+from cloud.alerts.crossings import Crossing
 from cloud.console.model_shapes import ModelSheet
 from cloud.console.words import say_count, say_number, say_rate, say_share, say_span
-from cloud.reports.events import Crossing
 from cloud.reports.facts import Figure
 from cloud.reports.series import Series
 from models.anomaly.bundle import Card

@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy import Engine, or_, select
 
 from cloud.alerts import Alert
+from cloud.alerts.crossings import Crossing, find_crossing
 from cloud.alerts.tables import alert_table, read_alert
 from cloud.alerts.verdicts import VerdictBook
 from cloud.alerts.words import say_time
@@ -15,7 +16,7 @@ from cloud.console.model_shapes import ModelSheet
 from cloud.machines import CardBox, MachineCard
 from cloud.reports.card_facts import describe_card, describe_promise, describe_versions
 from cloud.reports.drawing import draw_scores, draw_strips
-from cloud.reports.events import Crossing, describe_event, find_crossing
+from cloud.reports.events import describe_event
 from cloud.reports.facts import EventRow, Fact, Report, ScoreChart, TagRow
 from cloud.reports.figures import find_mood, list_figures, say_verdict, say_watched_rows
 from cloud.reports.series import Series, read_series
@@ -166,9 +167,8 @@ def _find_crossings(
     reader: StoreReader, alerts: Sequence[Alert], named: MachineCard, end_ns: int
 ) -> dict[str, Crossing]:
     """Return, by alert, the first tag that passed its fixed limit while it was open."""
-    highs = {tag: one.high for tag, one in named.tags.items() if one.high is not None}
-    machines = [alert for alert in alerts[:EVENTS_SHOWN_MAX] if alert.kind == "machine" and highs]
-    found = {alert.id: find_crossing(alert, highs, reader, end_ns) for alert in machines}
+    machines = [alert for alert in alerts[:EVENTS_SHOWN_MAX] if alert.kind == "machine"]
+    found = {alert.id: find_crossing(reader, named, alert, end_ns) for alert in machines}
     return {alert_id: crossing for alert_id, crossing in found.items() if crossing is not None}
 
 
