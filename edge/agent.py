@@ -13,7 +13,6 @@ import structlog
 from edge.carriers import build_carriers, list_ways
 from edge.chores import Chores
 from edge.ending import end_tasks
-from edge.garbage import spare_values
 from edge.outbox.file import OutboxCorrupt, OutboxUnavailable
 from edge.outbox.outbox import Outbox
 from edge.outbox.thread import OutboxThread
@@ -36,6 +35,7 @@ from edge.vitals.health import Health
 from edge.vitals.server import HealthServer
 from edge.vitals.status import StatusReporter
 from edge.vitals.systemd import ServiceNotices
+from models.garbage import spare_values
 from models.link import check_credentials
 
 RESTART_S_MIN = 1.0

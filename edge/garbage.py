@@ -1,10 +1,6 @@
-"""Keeps Python's search for cyclic garbage out of the way of the values."""
+"""Searches for the cyclic garbage that ended connections leave, since Python hardly does so by itself."""
 
 import gc
-
-from models.garbage import YOUNG_MAX, spare_values
-
-__all__ = ["SWEEP_S", "YOUNG_MAX", "GarbageSweep", "spare_values"]
 
 SWEEP_S = 60.0
 
@@ -12,7 +8,8 @@ SWEEP_S = 60.0
 class GarbageSweep:
     """Searches when there is something to find: a connection that ended leaves 10 to 20 kB of cycles.
 
-    Without it a gateway grew by 8 MB over some hundred reconnects before the thresholds above had it search.
+    Without it a gateway grew by 8 MB over some hundred reconnects before the thresholds of `models.garbage`
+    had Python search.
     """
 
     def __init__(self) -> None:

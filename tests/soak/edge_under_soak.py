@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from edge.agent import Agent, run_until_signal
-from edge.garbage import spare_values
 from edge.settings import EdgeSettings
 from forewarn.logs import set_up_logs
+from models.garbage import spare_values
 from models.settings import load_settings
 from models.telemetry import MachinePath
 

@@ -4,11 +4,11 @@ import subprocess
 import sys
 from textwrap import dedent
 
-from edge.garbage import YOUNG_MAX
+from models.garbage import YOUNG_MAX
 
 PROGRAM = dedent("""
     import gc, weakref
-    from edge.garbage import spare_values
+    from models.garbage import spare_values
 
     class Knot:
         pass
