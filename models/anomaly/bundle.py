@@ -81,7 +81,9 @@ BUNDLE_TROUBLES = (
     *(OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
 )
-"""What reading arrays from a damaged or foreign file can end in."""
+"""What numpy's reading of a foreign file was seen to end in: an empty one, a cut or packed one, a header that
+is no Python literal or names no type, arrays that lack a name or have another shape. It stays a list, so that
+a fault of ours in memory or names is not taken for a foul file."""
 
 
 class BundleUnsigned(BundleDamaged):
