@@ -1,10 +1,12 @@
 """Servers that several files of tests use: started once a file, cleared after each test."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
+import pytest
 import pytest_asyncio
 
 from tests.integration.drivers_rig import OpcuaRig
+from tests.integration.mail_rig import MailServer
 from tests.servers import find_free_port
 
 
@@ -30,3 +32,12 @@ async def own_opcua() -> AsyncIterator[OpcuaRig]:
     rig = OpcuaRig(find_free_port())
     yield rig
     await rig.stop()
+
+
+@pytest.fixture
+def mail_server(free_port: int) -> Iterator[MailServer]:
+    """A mail server without TLS that takes everything until told otherwise."""
+    running = MailServer(free_port)
+    running.start()
+    yield running
+    running.stop()

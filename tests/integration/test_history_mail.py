@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,15 +29,6 @@ SECOND = 1_000_000_000
 START_NS = START_S * SECOND
 FAN = "riverside/hall-2/drying/fan-1"
 WAIT_S = 20.0
-
-
-@pytest.fixture
-def server(free_port: int) -> Iterator[MailServer]:
-    """A mail server that takes everything until told otherwise."""
-    running = MailServer(free_port)
-    running.start()
-    yield running
-    running.stop()
 
 
 class Office:
@@ -108,9 +99,9 @@ def make_digest(*, is_strange: bool = True, before_s: int = 0) -> HistoryDigest:
     return HistoryDigest(START_NS, 12_660, [found] if is_strange else [], [span, calm])
 
 
-def read_parts(server: MailServer) -> tuple[str, str]:
+def read_parts(mail_server: MailServer) -> tuple[str, str]:
     """Return text and HTML of the only mail that was taken."""
-    ((_, mail),) = server.taken
+    ((_, mail),) = mail_server.taken
     text, html = mail.get_body(("plain",)), mail.get_body(("html",))
     assert text is not None
     assert html is not None
@@ -118,22 +109,22 @@ def read_parts(server: MailServer) -> tuple[str, str]:
 
 
 async def test_a_digest_is_one_mail_and_no_alert(
-    server: MailServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mail_server: MailServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It names machine, span, episodes and the strongest instant, links to the span, and is sent once."""
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
-    office = Office(tmp_path, make_email_settings(server.port))
+    office = Office(tmp_path, make_email_settings(mail_server.port))
     put_digest(office.engine, make_digest())
     async with office.running():
         (row,) = await office.wait_told(1)
         await asyncio.sleep(0.2)
     assert (row.state, row.occasion) == ("sent", "history")
-    ((recipient, mail),) = server.taken
+    ((recipient, mail),) = mail_server.taken
     assert recipient == "crew@plant.example"
     assert mail["Subject"] == "[Forewarn] History of 2 machines was judged: 2 episodes"
     assert mail["Message-ID"] == f"<history-1-{START_S}@plant.example>"
-    text, html = read_parts(server)
+    text, html = read_parts(mail_server)
     begin, end = START_NS // 1_000_000, START_NS // 1_000_000 + 12_600_000
     for body in (text, html.replace("&amp;", "&")):
         assert "Feed pump 7" in body
@@ -145,9 +136,9 @@ async def test_a_digest_is_one_mail_and_no_alert(
     assert office.book.list_alerts() == []
 
 
-async def test_what_an_alert_has_told_is_not_told_again(server: MailServer, tmp_path: Path) -> None:
+async def test_what_an_alert_has_told_is_not_told_again(mail_server: MailServer, tmp_path: Path) -> None:
     """The backlog of a machine whose alert was open at that time is no news; that of before it is."""
-    office = Office(tmp_path, make_email_settings(server.port))
+    office = Office(tmp_path, make_email_settings(mail_server.port))
     for second in range(10):
         office.book.observe([observe(second, 2.4, contributions=[VIBRATION])])
     async with office.running():
@@ -156,58 +147,60 @@ async def test_what_an_alert_has_told_is_not_told_again(server: MailServer, tmp_
         put_digest(office.engine, make_digest(before_s=20_000))
         (row,) = await office.wait_told(2)
     assert row.state == "sent"
-    subjects = [mail["Subject"] for _, mail in server.taken]
+    subjects = [mail["Subject"] for _, mail in mail_server.taken]
     assert ["was judged" in subject for subject in subjects] == [False, True]
 
 
-async def test_what_was_calm_is_told_to_who_asks_for_all(server: MailServer, tmp_path: Path) -> None:
+async def test_what_was_calm_is_told_to_who_asks_for_all(mail_server: MailServer, tmp_path: Path) -> None:
     """By default nobody reads that nothing was strange."""
-    curious = make_email_settings(server.port, name="all", recipients=["ada@plant.example"], history="all")
-    office = Office(tmp_path, make_email_settings(server.port), curious)
+    curious = make_email_settings(
+        mail_server.port, name="all", recipients=["ada@plant.example"], history="all"
+    )
+    office = Office(tmp_path, make_email_settings(mail_server.port), curious)
     put_digest(office.engine, make_digest(is_strange=False))
     async with office.running():
         await office.wait_told(1)
-    ((recipient, mail),) = server.taken
+    ((recipient, mail),) = mail_server.taken
     assert recipient == "ada@plant.example"
     assert mail["Subject"] == "[Forewarn] History of 2 machines was judged: nothing strange"
 
 
-async def test_digests_can_be_switched_off(server: MailServer, tmp_path: Path) -> None:
+async def test_digests_can_be_switched_off(mail_server: MailServer, tmp_path: Path) -> None:
     """The digest stays on the console; it is not sent later either."""
-    office = Office(tmp_path, make_email_settings(server.port, history="never"))
+    office = Office(tmp_path, make_email_settings(mail_server.port, history="never"))
     put_digest(office.engine, make_digest())
     async with office.running():
         assert await office.wait_told(1) == []
-    assert server.taken == []
+    assert mail_server.taken == []
 
 
-async def test_a_server_that_is_away_delays_the_digest(server: MailServer, tmp_path: Path) -> None:
+async def test_a_server_that_is_away_delays_the_digest(mail_server: MailServer, tmp_path: Path) -> None:
     """A restart in between changes nothing: it is mailed once, when the server takes it."""
-    settings = make_email_settings(server.port)
-    server.to_recipient["crew@plant.example"] = ["451 4.7.1 Greylisted, come back"] * 2
+    settings = make_email_settings(mail_server.port)
+    mail_server.to_recipient["crew@plant.example"] = ["451 4.7.1 Greylisted, come back"] * 2
     office = Office(tmp_path, settings)
     put_digest(office.engine, make_digest())
     await office.post.deliver_due()
-    assert server.taken == []
+    assert mail_server.taken == []
     office.engine.dispose()
     again = Office(tmp_path, settings)
     async with again.running():
         (row,) = await again.wait_told(1)
     assert (row.state, row.attempts) == ("sent", 3)
-    assert len(server.taken) == 1
+    assert len(mail_server.taken) == 1
 
 
-async def test_nobody_is_told_of_what_was_found_long_ago(server: MailServer, tmp_path: Path) -> None:
+async def test_nobody_is_told_of_what_was_found_long_ago(mail_server: MailServer, tmp_path: Path) -> None:
     """A mail office that was away for weeks does not flood the crew with old news."""
-    office = Office(tmp_path, make_email_settings(server.port))
+    office = Office(tmp_path, make_email_settings(mail_server.port))
     put_digest(office.engine, structs.replace(make_digest(), told_ns=START_NS - 8 * 86_400 * SECOND))
     async with office.running():
         assert await office.wait_told(1) == []
-    assert server.taken == []
+    assert mail_server.taken == []
 
 
 async def test_a_backlog_that_was_strange_is_mailed_by_what_the_watcher_found(
-    server: MailServer, tmp_path: Path
+    mail_server: MailServer, tmp_path: Path
 ) -> None:
     """From rows that come late to the mail: the real watcher judges, the real post delivers."""
     rig = ReplayRig(tmp_path)
@@ -220,11 +213,11 @@ async def test_a_backlog_that_was_strange_is_mailed_by_what_the_watcher_found(
     rig.bring([(MACHINES[0], Frame(late.timestamps, late.values | warm))])
     for _ in range(8):
         rig.turn()
-    office = Office(tmp_path, make_email_settings(server.port), began_ns=NOW_NS + 240 * SECOND)
+    office = Office(tmp_path, make_email_settings(mail_server.port), began_ns=NOW_NS + 240 * SECOND)
     async with office.running():
         await office.wait_told(1)
-    ((_, mail),) = server.taken
+    ((_, mail),) = mail_server.taken
     assert mail["Subject"] == "[Forewarn] History of Pump 1 was judged: 1 episode"
-    assert "temperature" in read_parts(server)[0]
+    assert "temperature" in read_parts(mail_server)[0]
     office.engine.dispose()
     rig.close()

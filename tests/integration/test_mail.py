@@ -2,11 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import pytest
 from sqlalchemy import Engine
 
 from cloud.alerts import Alert
@@ -23,15 +22,6 @@ from tests.servers import find_free_port
 from tests.unit.alert_rig import START_S, TEMPERATURE, VIBRATION, make_cards, observe
 
 CREW, CHIEF = "crew@plant.example", "chief@plant.example"
-
-
-@pytest.fixture
-def server(free_port: int) -> Iterator[MailServer]:
-    """A mail server that takes everything until told otherwise."""
-    running = MailServer(free_port)
-    running.start()
-    yield running
-    running.stop()
 
 
 class Office:
@@ -89,15 +79,15 @@ def all_sent(rows: list[Notification]) -> bool:
     return all(row.state == "sent" for row in rows)
 
 
-async def test_an_alert_becomes_a_mail_with_its_picture(server: MailServer, tmp_path: Path) -> None:
+async def test_an_alert_becomes_a_mail_with_its_picture(mail_server: MailServer, tmp_path: Path) -> None:
     """The mail names the worn tags, shows the picture and links to the console; it is sent once."""
-    office = Office(tmp_path, make_email_settings(server.port))
+    office = Office(tmp_path, make_email_settings(mail_server.port))
     alert = office.raise_alert()
     async with office.running():
         (row,) = await office.wait(all_sent)
         await asyncio.sleep(0.2)
     assert (row.attempts, row.words) == (1, "")
-    ((recipient, mail),) = server.taken
+    ((recipient, mail),) = mail_server.taken
     assert recipient == CREW
     assert mail["Message-ID"] == f"<{alert.id}@plant.example>"
     assert mail["Subject"] == (
@@ -117,66 +107,67 @@ async def test_an_alert_becomes_a_mail_with_its_picture(server: MailServer, tmp_
     assert len(picture.get_content()) > 10_000
 
 
-async def test_a_temporary_refusal_is_repeated(server: MailServer, tmp_path: Path) -> None:
+async def test_a_temporary_refusal_is_repeated(mail_server: MailServer, tmp_path: Path) -> None:
     """Greylisting costs a delay, not the warning."""
-    office = Office(tmp_path, make_email_settings(server.port))
+    office = Office(tmp_path, make_email_settings(mail_server.port))
     office.raise_alert()
-    server.to_recipient[CREW] = ["451 4.7.1 Greylisted, come back"] * 2
+    mail_server.to_recipient[CREW] = ["451 4.7.1 Greylisted, come back"] * 2
     async with office.running():
         (row,) = await office.wait(all_sent)
     assert row.attempts == 3
-    assert len(server.taken) == 1
+    assert len(mail_server.taken) == 1
 
 
 async def test_a_permanent_refusal_is_shown_and_the_others_are_told(
-    server: MailServer, tmp_path: Path
+    mail_server: MailServer, tmp_path: Path
 ) -> None:
     """The words name server, recipient, code, the server's own words, and the mend."""
-    office = Office(tmp_path, make_email_settings(server.port, recipients=[CREW, CHIEF]))
+    office = Office(tmp_path, make_email_settings(mail_server.port, recipients=[CREW, CHIEF]))
     office.raise_alert()
-    server.to_recipient[CREW] = ["550 5.1.1 No such user here"] * 9
+    mail_server.to_recipient[CREW] = ["550 5.1.1 No such user here"] * 9
     async with office.running():
         refused, sent = await office.wait(lambda rows: all(row.state != "waiting" for row in rows))
     assert (refused.state, refused.attempts, sent.state) == ("failed", 1, "sent")
     assert refused.words == (
-        f"127.0.0.1:{server.port} refused mail to {CREW}: 550 5.1.1 No such user here: check the address "
-        "in recipients, and whether the server may send for Forewarn <forewarn@plant.example>"
+        f"127.0.0.1:{mail_server.port} refused mail to {CREW}: 550 5.1.1 No such user here: "
+        "check the address in recipients, and whether "
+        "the server may send for Forewarn <forewarn@plant.example>"
     )
-    assert [recipient for recipient, _ in server.taken] == [CHIEF]
+    assert [recipient for recipient, _ in mail_server.taken] == [CHIEF]
     assert office.outbox.list_unsent() == [refused]
 
 
-async def test_a_lost_answer_repeats_the_same_message(server: MailServer, tmp_path: Path) -> None:
+async def test_a_lost_answer_repeats_the_same_message(mail_server: MailServer, tmp_path: Path) -> None:
     """The server had the mail, we did not hear it: the repeat bears the same Message-ID."""
-    office = Office(tmp_path, make_email_settings(server.port))
+    office = Office(tmp_path, make_email_settings(mail_server.port))
     office.raise_alert()
-    server.to_mail = ["drop"]
+    mail_server.to_mail = ["drop"]
     async with office.running():
         await office.wait(all_sent)
-    first, second = [mail for _, mail in server.taken]
+    first, second = [mail for _, mail in mail_server.taken]
     assert first["Message-ID"] == second["Message-ID"]
 
 
-async def test_a_hanging_server_is_left_in_time(server: MailServer, tmp_path: Path) -> None:
+async def test_a_hanging_server_is_left_in_time(mail_server: MailServer, tmp_path: Path) -> None:
     """A mail that hangs is given up, said, and sent when the server is well again."""
-    office = Office(tmp_path, make_email_settings(server.port, timeout_s=0.5))
+    office = Office(tmp_path, make_email_settings(mail_server.port, timeout_s=0.5))
     office.raise_alert()
-    server.to_mail = ["hang"]
+    mail_server.to_mail = ["hang"]
     async with office.running():
         (row,) = await office.wait(lambda rows: rows[0].words != "")
         assert "does not answer in time" in row.words
         await office.wait(all_sent)
-    assert len(server.taken) == 1
+    assert len(mail_server.taken) == 1
 
 
-async def test_a_hanging_channel_delays_no_other_and_no_stop(server: MailServer, tmp_path: Path) -> None:
+async def test_a_hanging_channel_delays_no_other_and_no_stop(mail_server: MailServer, tmp_path: Path) -> None:
     """While one server hangs the other has its mail, and the service stops at once when told to."""
     second = MailServer(find_free_port())
     second.start()
-    hanging = make_email_settings(server.port, name="first", timeout_s=60.0)
+    hanging = make_email_settings(mail_server.port, name="first", timeout_s=60.0)
     office = Office(tmp_path, hanging, make_email_settings(second.port, name="second"))
     office.raise_alert()
-    server.to_mail = ["hang"]
+    mail_server.to_mail = ["hang"]
     async with office.running():
         await office.wait(lambda rows: [row.state for row in rows] == ["waiting", "sent"])
         began = time.monotonic()
@@ -195,44 +186,48 @@ async def test_what_waits_survives_a_restart(free_port: int, tmp_path: Path) -> 
     assert (row.state, row.sent_ns) == ("waiting", None)
     assert f"the mail server 127.0.0.1:{free_port} cannot be reached" in row.words
     office.engine.dispose()
-    server = MailServer(free_port)
-    server.start()
+    mail_server = MailServer(free_port)
+    mail_server.start()
     again = Office(tmp_path, settings)
     async with again.running():
         await again.wait(all_sent)
-    server.stop()
-    assert len(server.taken) == 1
+    mail_server.stop()
+    assert len(mail_server.taken) == 1
 
 
-async def test_a_crash_while_sending_does_not_stop_the_others(server: MailServer, tmp_path: Path) -> None:
+async def test_a_crash_while_sending_does_not_stop_the_others(
+    mail_server: MailServer, tmp_path: Path
+) -> None:
     """A row that was begun and never finished waits for its turn; the rest goes first."""
-    office = Office(tmp_path, make_email_settings(server.port, recipients=[CREW, CHIEF]))
+    office = Office(tmp_path, make_email_settings(mail_server.port, recipients=[CREW, CHIEF]))
     office.raise_alert()
     first = office.outbox.list_due(2**62, 10)[0]
     office.outbox.claim(first.id, time.time_ns() + 1_000_000_000)
     async with office.running():
         await office.wait(lambda rows: [row.state for row in rows] == ["waiting", "sent"])
         await office.wait(all_sent)
-    assert [recipient for recipient, _ in server.taken] == [CHIEF, CREW]
+    assert [recipient for recipient, _ in mail_server.taken] == [CHIEF, CREW]
 
 
-async def test_a_warning_does_not_wait_for_its_picture(server: MailServer, tmp_path: Path) -> None:
+async def test_a_warning_does_not_wait_for_its_picture(mail_server: MailServer, tmp_path: Path) -> None:
     """With the store away the mail goes out and says why it has no picture."""
-    office = Office(tmp_path, make_email_settings(server.port))
+    office = Office(tmp_path, make_email_settings(mail_server.port))
     office.reader.away = True
     office.raise_alert()
     async with office.running():
         await office.wait(all_sent)
-    ((_, mail),) = server.taken
+    ((_, mail),) = mail_server.taken
     body = mail.get_body(("plain",))
     assert body is not None
     assert "No picture: the store did not answer (the store is away)." in body.get_content()
     assert not [part for part in mail.walk() if part.get_content_type() == "image/png"]
 
 
-async def test_a_channel_that_is_gone_from_the_settings_is_named(server: MailServer, tmp_path: Path) -> None:
+async def test_a_channel_that_is_gone_from_the_settings_is_named(
+    mail_server: MailServer, tmp_path: Path
+) -> None:
     """A notification for a notifier of yesterday fails with words instead of waiting for ever."""
-    office = Office(tmp_path, make_email_settings(server.port))
+    office = Office(tmp_path, make_email_settings(mail_server.port))
     office.raise_alert()
     office.post._notifiers = {}
     async with office.running():

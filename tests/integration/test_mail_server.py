@@ -1,7 +1,6 @@
 """The SMTP conversation itself: TLS, logins, and what the server's answers ask of us."""
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,6 @@ from tests.unit.alert_rig import make_alert
 
 CREW = "crew@plant.example"
 NOTICE = make_notice(make_alert(), "raised", Letter("Subject", "text", "<p>html</p>"))
-
-
-@pytest.fixture
-def server(free_port: int) -> Iterator[MailServer]:
-    """A mail server without TLS that takes everything until told otherwise."""
-    running = MailServer(free_port)
-    running.start()
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +34,13 @@ async def send_through(port: int, **fields: Any) -> None:
     await make_email_settings(port, **fields).build().send(NOTICE, CREW)
 
 
-async def test_starttls_is_required_unless_told_otherwise(server: MailServer) -> None:
+async def test_starttls_is_required_unless_told_otherwise(mail_server: MailServer) -> None:
     """A server without STARTTLS gets no mail in clear; `opportunistic` takes what there is."""
     with pytest.raises(NotifierUnavailable, match="offers no STARTTLS"):
-        await send_through(server.port, starttls="required")
-    assert server.taken == []
-    await send_through(server.port, starttls="opportunistic")
-    assert len(server.taken) == 1
+        await send_through(mail_server.port, starttls="required")
+    assert mail_server.taken == []
+    await send_through(mail_server.port, starttls="opportunistic")
+    assert len(mail_server.taken) == 1
 
 
 async def test_tls_is_checked_and_a_password_used(
@@ -58,14 +48,14 @@ async def test_tls_is_checked_and_a_password_used(
 ) -> None:
     """An untrusted certificate and a wrong password are named with the mend; with both right it is sent."""
     made, key = certificate
-    server = MailServer(
+    mail_server = MailServer(
         free_port,
         tls_context=make_server_context(made, key),
         require_starttls=True,
         auth_required=True,
         authenticator=accept_only("forewarn", "geheim"),
     )
-    server.start()
+    mail_server.start()
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text("geheim\n")
     wrong.write_text("falsch\n")
@@ -80,21 +70,23 @@ async def test_tls_is_checked_and_a_password_used(
         assert "falsch" not in str(caught.value)
         await send_through(free_port, **tls, password=Secret(file=right), ca_file=made)
     finally:
-        server.stop()
-    assert len(server.taken) == 1
+        mail_server.stop()
+    assert len(mail_server.taken) == 1
 
 
 async def test_tls_from_the_first_byte(certificate: tuple[Path, Path], free_port: int) -> None:
     """`tls: true` speaks to port 465's kind of server."""
     made, key = certificate
-    server = MailServer(free_port, server_hostname="localhost", ssl_context=make_server_context(made, key))
-    server._controller.ssl_context.check_hostname = False
-    server.start()
+    mail_server = MailServer(
+        free_port, server_hostname="localhost", ssl_context=make_server_context(made, key)
+    )
+    mail_server._controller.ssl_context.check_hostname = False
+    mail_server.start()
     try:
         await send_through(free_port, tls=True, ca_file=made)
     finally:
-        server.stop()
-    assert len(server.taken) == 1
+        mail_server.stop()
+    assert len(mail_server.taken) == 1
 
 
 @pytest.mark.parametrize(
@@ -102,9 +94,9 @@ async def test_tls_from_the_first_byte(certificate: tuple[Path, Path], free_port
     [("554 5.6.0 Rejected as spam", NotifierRefused), ("452 4.3.1 Disk full", NotifierUnavailable)],
 )
 async def test_the_servers_words_after_the_mail_decide(
-    server: MailServer, answer: str, error: type[Exception]
+    mail_server: MailServer, answer: str, error: type[Exception]
 ) -> None:
     """5xx is for ever, 4xx is for now, and the words are the server's."""
-    server.to_mail = [answer]
+    mail_server.to_mail = [answer]
     with pytest.raises(error, match=answer[4:]):
-        await send_through(server.port)
+        await send_through(mail_server.port)
