@@ -4,20 +4,20 @@ import ssl
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import msgspec
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from models.link.acks import AckOrder
 from models.link.goodbye import await_close
 from models.link.limits import RETAIN_REFUSED, BrokerLimits, read_limits
 from models.link.messages import LinkDown, LinkMessage, LinkState, PacketTooLarge, Will
-from models.link.packets import connect_properties, say_goodbye, set_will
+from models.link.packets import connect_properties, publish, say_goodbye, set_credentials, set_will, subscribe
 from models.link.quiet import limit_silence, make_quiet_logger
 from models.link.reasons import (
     explain_connect_error,
@@ -26,8 +26,8 @@ from models.link.reasons import (
     explain_refusal,
 )
 from models.link.settings import BrokerSettings
+from models.link.shortcut import ShortcutClient
 from models.link.takeovers import SLOW_RETRY_S, Takeovers
-from models.link.tls import make_tls_context
 from models.link.turning import Pauses, Turner
 
 NO_MATCHING_SUBSCRIBERS = 16
@@ -73,6 +73,8 @@ class Link:
         self._acks = AckOrder()
         self._leaving = False
         self._client: paho.Client | None = None
+        self._shortcut: ShortcutClient | None = None
+        """The client where a loop turns it."""
         self._pauses = Pauses()
         self._turner: Turner | None = None
         self._limits = BrokerLimits()
@@ -81,28 +83,27 @@ class Link:
 
     def start(self) -> None:
         """Begin to connect, in a thread of the link's own and for ever."""
-        self._client = client = self._make_client()
+        self._client = client = paho.Client(
+            CallbackAPIVersion.VERSION2, self._client_id, protocol=paho.MQTTv5, manual_ack=True
+        )
+        self._prepare(client)
         client.loop_start()
 
     def start_in_loop(self, after: Callable[[], None] | None = None) -> None:
         """Begin to connect, in the running loop, where all calls belong then; `after` follows each swarm."""
-        self._client = client = self._make_client()
+        self._client = self._shortcut = client = ShortcutClient(
+            self._client_id, on_taken=self._take, on_answered=partial(self._tell, self._on_delivered)
+        )
+        self._prepare(client)
         self._turner = Turner(client, self._pauses, self._fail, after or _ignore)
 
-    def _make_client(self) -> paho.Client:
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2, self._client_id, protocol=paho.MQTTv5, manual_ack=True
-        )
+    def _prepare(self, client: paho.Client) -> None:
         # A callback that raises would kill paho's thread without a word; this logs the error and goes on.
         client.suppress_exceptions = True
         client.enable_logger(make_quiet_logger())
         client.max_inflight_messages_set(self._inflight_max)
         self._set_pauses(client, 1, RECONNECT_DELAY_S_MAX)
-        if self._settings.username is not None:
-            password = self._settings.password.read() if self._settings.password else None
-            client.username_pw_set(self._settings.username, password)
-        if self._settings.tls is not None:
-            client.tls_set_context(make_tls_context(self._settings.tls))
+        set_credentials(client, self._settings)
         if self._will is not None:
             set_will(client, self._will)
         client.on_connect = self._connected
@@ -120,7 +121,6 @@ class Link:
             clean_start=self._session_expiry_s == 0,
             properties=connect_properties(self._receive_max, self._session_expiry_s),
         )
-        return client
 
     def stop(self, *, with_will: bool = False, end_session: bool = False) -> None:
         """Say goodbye (so that the will is not published, unless `with_will`) and end the thread.
@@ -169,13 +169,14 @@ class Link:
             raise LinkDown(f"no connection to the broker at {self._settings.address}")
         if not self._limits.takes(topic, payload):
             raise PacketTooLarge(f"the broker takes packets of {self.packet_bytes_max} bytes at most")
-        # A broker that retains nothing ends the connection over a message that asks for it.
-        sent = self._client.publish(topic, payload, qos=qos, retain=retain and self._limits.retains)
+        mid = None
+        if self._shortcut is not None and qos == 1 and not retain:
+            mid = self._shortcut.send_message(topic, payload)
+        if mid is None:
+            # A broker that retains nothing ends the connection over a message that asks for it.
+            mid = publish(self._client, topic, payload, qos=qos, retain=retain and self._limits.retains)
         self._see_it_written()
-        # NO_CONN here means that the link broke this instant: paho has queued QoS 1 and will send it.
-        if sent.rc != paho.MQTT_ERR_SUCCESS and (qos == 0 or sent.rc != paho.MQTT_ERR_NO_CONN):
-            raise LinkDown(f"the link takes no more messages: {paho.error_string(sent.rc)}")
-        return sent.mid
+        return mid
 
     def ask_broker(self) -> int:
         """Subscribe once more to what is subscribed to; return the id that `on_delivered` will name.
@@ -185,18 +186,21 @@ class Link:
         """
         if self._client is None or not self._client.is_connected():
             raise LinkDown(f"no connection to the broker at {self._settings.address}")
-        code, mid = self._subscribe(self._client, SubscribeOptions.RETAIN_DO_NOT_SEND)
+        mid = subscribe(self._client, self._subscriptions, sends_retained=False)
         self._see_it_written()
-        if code != paho.MQTT_ERR_SUCCESS or mid is None:
-            raise LinkDown(f"the link takes no more messages: {paho.error_string(code)}")
         return mid
 
     def acknowledge(self, message: LinkMessage) -> None:
         """Tell the broker that `message` is taken care of, as soon as all that came before it are."""
-        if self._client is not None:
-            for mid in self._acks.settle(message.mid):
+        if self._client is None or message.qos == 0:
+            return
+        settled = self._acks.settle(message.mid)
+        if self._shortcut is not None:
+            self._shortcut.send_acks(settled)
+        else:
+            for mid in settled:
                 self._client.ack(mid, message.qos)
-            self._see_it_written()
+        self._see_it_written()
 
     def _see_it_written(self) -> None:
         if self._turner is not None:
@@ -226,24 +230,25 @@ class Link:
         self._takeovers.connect(time.monotonic())
         self._acks.clear()
         self._limits = read_limits(properties)
-        # paho's own setter refuses while connected, and before that nobody knows what the broker takes.
-        client._max_inflight_messages = min(  # noqa: SLF001  # see above
-            self._inflight_max, self._limits.inflight_max
-        )
+        inflight_max = min(self._inflight_max, self._limits.inflight_max)
+        if self._shortcut is not None:
+            self._shortcut.limit_inflight(inflight_max)
+        else:
+            # paho's own setter refuses while connected, and before that nobody knows what the broker takes.
+            client._max_inflight_messages = inflight_max  # noqa: SLF001  # see above
         if not self._limits.acknowledges:
             self._tell_down(explain_no_acknowledgements(self._settings))
             return
         if self._subscriptions:
-            self._subscribe(client, SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
+            with suppress(LinkDown):  # gone again: the next connection subscribes
+                subscribe(client, self._subscriptions)
         self._tell(self._on_state, LinkState(True, ""))
-
-    def _subscribe(self, client: paho.Client, retained: int) -> tuple[MQTTErrorCode, int | None]:
-        options = SubscribeOptions(qos=1, retainHandling=retained)
-        return client.subscribe([(topic, options) for topic in self._subscriptions])
 
     def _opened(self, client: paho.Client, _userdata: Any, sock: Any) -> None:
         """The way to the broker is open, and the CONNECT is written next."""
         limit_silence(sock, client.keepalive)
+        if self._shortcut is not None:
+            self._shortcut.begin_anew()
         if isinstance(sock, ssl.SSLSocket):
             self.certificate_shown = sock.getpeercert(binary_form=True)
         if self._renew_will is not None:
@@ -277,13 +282,14 @@ class Link:
         )
 
     def _arrived(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        self._acks.arrive(message.mid)
-        came = LinkMessage(message.topic, bytes(message.payload), message.mid, message.qos)
-        self._tell(self._on_message, came)
+        self._take(LinkMessage(message.topic, bytes(message.payload), message.mid, message.qos))
 
-    def _published(
-        self, _client: paho.Client, _userdata: Any, mid: int, code: ReasonCode, _more: Any
-    ) -> None:
+    def _take(self, message: LinkMessage) -> None:
+        if message.qos:
+            self._acks.arrive(message.mid)
+        self._tell(self._on_message, message)
+
+    def _published(self, _client: Any, _userdata: Any, mid: int, code: ReasonCode, _more: Any) -> None:
         self._tell(self._on_delivered, mid, code.value)
 
     def _answered(self, _client: paho.Client, _userdata: Any, mid: int, _codes: Any, _more: Any) -> None:

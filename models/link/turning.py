@@ -17,9 +17,6 @@ LOOK_S = 1.0
 MARGIN_S = 0.05
 """The client has its own clock of silence: what is looked at too early is looked at in vain."""
 
-SWARM_MAX = 50
-"""So many packets are read in one go; then others have their turn."""
-
 
 class Turned(Protocol):
     """A client that reads, writes and pings when it is told to (paho's words)."""
@@ -32,8 +29,8 @@ class Turned(Protocol):
     def socket(self) -> Any:
         """Return the socket, None without a connection."""
 
-    def loop_read(self) -> Any:
-        """Read what has come."""
+    def take(self) -> Any:
+        """Read once what has come, and take care of it."""
 
     def loop_write(self) -> Any:
         """Write what waits."""
@@ -192,14 +189,8 @@ class Turner:
 
     def _read(self) -> None:
         self._read_s = self._loop.time()
-        for _ in range(SWARM_MAX):
-            heard = len(self._events)
-            self._turn(self._client.loop_read)
-            if len(self._events) == heard:  # there was no whole packet any more
-                break
+        self._turn(self._client.take)
         self._settle()
-        if self._descriptor is not None:
-            self._set_look(max(self._read_s + LOOK_S, self._find_due_s()))
         opened = self._client.socket()
         # What TLS has decrypted already, no selector tells of.
         if isinstance(opened, ssl.SSLSocket) and opened.pending():
@@ -247,13 +238,13 @@ class Turner:
 
     def _look_for_silence(self) -> None:
         now_s = self._loop.time()
-        self._turn(self._client.loop_misc)
-        self._settle()
-        if self._descriptor is None:
-            return
-        if now_s - self._wrote_s >= self._client.keepalive:
-            self._wrote_s = now_s  # a ping
-        self._set_look(max(now_s + LOOK_S, self._find_due_s()))
+        if now_s >= self._find_due_s() - MARGIN_S:
+            self._turn(self._client.loop_misc)
+            self._settle()
+            if now_s - self._wrote_s >= self._client.keepalive:
+                self._wrote_s = now_s  # a ping
+        if self._descriptor is not None:
+            self._set_look(max(now_s + LOOK_S, self._find_due_s()))
 
     def _deliver(self) -> None:
         if not self._events or self._is_delivering:

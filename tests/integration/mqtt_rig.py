@@ -59,6 +59,10 @@ class ScriptedBroker:
         """Answer for a message later."""
         self._send(self._connections[-1], PUBACK, message.mid.to_bytes(2, "big") + bytes([code, 0]))
 
+    def babble(self, octets: bytes) -> None:
+        """Send what is no answer to anything."""
+        self._connections[-1].sendall(octets)
+
     def stop(self) -> None:
         """End the server and its connections."""
         for one in (self._listener, *self._connections):
