@@ -195,11 +195,6 @@ class ShortcutClient(paho.Client):
         self._unsent = self._unsent[taken:] if taken < len(self._unsent) else None
         return self._unsent is None
 
-    def _sock_send(self, buf: bytes | bytearray) -> int:
-        if not self._drain():
-            raise BlockingIOError
-        return super()._sock_send(buf)
-
     def _sock_recv(self, bufsize: int) -> bytes:
         if not self._fed and not self._is_lost:
             raise BlockingIOError
