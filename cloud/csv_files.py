@@ -43,7 +43,7 @@ def read_pieces(file: Path, columns: Sequence[str] | None) -> Iterator[Piece]:
     for part in read_parts(file, columns, values_max=PART_VALUES_MAX):
         where, kept = f"{file}:{part.lines[-1]}", order_rows(part.timestamps)
         if kept is None:
-            frame = Frame(part.timestamps, part.columns)
+            frame = Frame(part.timestamps, {**part.columns})
         else:
             frame = Frame(
                 [part.timestamps[row] for row in kept],

@@ -22,7 +22,7 @@ from cloud.file_exchange import (
     store_pieces,
 )
 from cloud.stores import StoredMachine, StoreReader, StoreWriter, Table
-from models.telemetry import Frame, MachinePath
+from models.telemetry import Column, Frame, MachinePath
 
 GROUP_VALUES_MAX = 1_000_000
 PART_VALUES_MAX = 100_000
@@ -202,13 +202,13 @@ def _make_frame(
     columns: Mapping[str, NDArray[np.float64]],
     codes: Mapping[str, NDArray[np.int64]],
 ) -> Frame:
-    values: dict[str, list[float | None]] = {}
+    values: dict[str, Column] = {}
     quality: dict[str, dict[int, int]] = {}
     for tag in tags:
         numbers = columns[tag][rows]
-        values[tag] = numbers.tolist()
+        column = values[tag] = numbers.tolist()
         for row in np.flatnonzero(np.isnan(numbers)).tolist():
-            values[tag][row] = None
+            column[row] = None
         said = codes[tag][rows]
         if said.any():
             quality[tag] = {row: int(said[row]) for row in np.flatnonzero(said).tolist()}

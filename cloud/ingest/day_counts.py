@@ -105,8 +105,8 @@ class DayCounter:
                 spans = self._spans[block.machine] = {}
             for frame in block.frames:
                 first, last = frame.timestamps[0], frame.timestamps[-1]
-                certain: list[list[float | None]] = []
-                uncertain: list[list[float | None]] = []
+                certain: list[Sequence[float | None]] = []
+                uncertain: list[Sequence[float | None]] = []
                 for tag, column in frame.values.items():
                     stretches = spans.get(tag)
                     if stretches is None:
@@ -150,8 +150,8 @@ def _add(
     found: dict[Key, DayCount],
     machine: MachinePath,
     timestamps: Sequence[int],
-    certain: Sequence[list[float | None]],
-    uncertain: Sequence[list[float | None]],
+    certain: Sequence[Sequence[float | None]],
+    uncertain: Sequence[Sequence[float | None]],
 ) -> None:
     start = 0
     while start < len(timestamps):
@@ -166,7 +166,7 @@ def _add(
         start = end
 
 
-def _count_numbers(columns: Sequence[list[float | None]], start: int, end: int) -> int:
+def _count_numbers(columns: Sequence[Sequence[float | None]], start: int, end: int) -> int:
     whole = columns and end - start == len(columns[0])
     parts = columns if whole else [column[start:end] for column in columns]
     return sum([len(part) - part.count(None) for part in parts])

@@ -53,5 +53,8 @@ def merge_frames(frames: Sequence[Frame]) -> list[Frame]:
         last.timestamps.extend(frame.timestamps)
         columns = last.values
         for tag, column in frame.values.items():
-            columns[tag].extend(column)
+            grown = columns[tag]
+            if not isinstance(grown, list):
+                columns[tag] = grown = list(grown)
+            grown.extend(column)
     return merged

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from models.telemetry import Frame
+from models.telemetry import Column, Frame
 
 Reading = tuple[str, int]
 """Tag and timestamp: which reading of a machine is meant."""
@@ -11,7 +11,8 @@ Reading = tuple[str, int]
 def take(frame: Frame, tags: Iterable[str], rows: Sequence[int]) -> Frame:
     """Return the readings of `tags` at the ascending `rows` of a frame."""
     place = {row: index for index, row in enumerate(rows)}
-    values, quality, repeats = {}, {}, {}
+    values: dict[str, Column] = {}
+    quality, repeats = {}, {}
     for tag in tags:
         column = frame.values[tag]
         values[tag] = [column[row] for row in rows]

@@ -11,7 +11,7 @@ from cloud.watch.observations import Contribution, MachineState, Observation
 from models.anomaly.detectors import Judgement
 from models.anomaly.features import Matrix
 from models.anomaly.judging import Verdict
-from models.telemetry import Frame, MachinePath, Value
+from models.telemetry import Column, Frame, MachinePath
 
 
 def describe_verdict(machine: MachinePath, verdict: Verdict, trouble: str) -> list[Observation]:
@@ -65,7 +65,7 @@ def make_blocks(machine: MachinePath, verdict: Verdict) -> list[Block]:
         return []
     rows = slice(None) if judged.all() else np.flatnonzero(judged)
     times = verdict.timestamps[rows].tolist()
-    scores: dict[str, list[Value]] = {
+    scores: dict[str, Column] = {
         "score": judgement.score[rows].tolist(),
         "limit": [verdict.limit] * len(times),
         "coverage": judgement.coverage[rows].tolist(),
@@ -76,7 +76,7 @@ def make_blocks(machine: MachinePath, verdict: Verdict) -> list[Block]:
         ("contribution", judgement.sigma[rows]),
     )
     for measurement, table in tables:
-        columns = dict(zip(verdict.tags, table.T.tolist(), strict=True))
+        columns: dict[str, Column] = dict(zip(verdict.tags, table.T.tolist(), strict=True))
         if np.isnan(table).any():
             columns = _leave_out_missing(columns)
         if columns:
@@ -84,7 +84,7 @@ def make_blocks(machine: MachinePath, verdict: Verdict) -> list[Block]:
     return blocks
 
 
-def _leave_out_missing(columns: dict[str, list[Value]]) -> dict[str, list[Value]]:
+def _leave_out_missing(columns: dict[str, Column]) -> dict[str, Column]:
     """Return the columns with None for NaN, without those that have nothing else."""
     filled = {
         tag: [None if value is None or math.isnan(value) else value for value in values]

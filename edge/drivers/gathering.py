@@ -5,7 +5,7 @@ from itertools import compress
 from operator import gt, not_
 
 from edge.drivers.columns import Overflow, Rows, join_rows
-from models.telemetry import Frame, Value, quality
+from models.telemetry import Column, Frame, Value, quality
 
 _NEVER = -1
 
@@ -103,13 +103,12 @@ class Gatherer:
         else:
             for place, time, value in zip(places, times, values, strict=True):
                 self._times[place], self._values[place], self._codes[place] = time, value, quality.GOOD
-        columns = [[value] for value in values]
         # What has nothing new was left out of the places.
         names = self._asked_names if len(places) == len(self._asked) else [self._tags[at] for at in places]
         if times and times.count(times[0]) == len(times):
-            return [Frame([times[0]], dict(zip(names, columns, strict=True)))]
-        shared: dict[int, dict[str, list[Value]]] = {}
-        for time, name, column in zip(times, names, columns, strict=True):
+            return [Frame([times[0]], dict(zip(names, zip(values), strict=True)))]
+        shared: dict[int, dict[str, Column]] = {}
+        for time, name, column in zip(times, names, zip(values), strict=True):
             frame = shared.get(time)
             if frame is None:
                 shared[time] = {name: column}

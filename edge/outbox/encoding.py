@@ -32,7 +32,8 @@ class Ready(msgspec.Struct, frozen=True):
 
 def make_ready(frames: list[Frame]) -> Ready:
     """Encode what does not depend on the sequence."""
-    return Ready(encode_frames(frames), count_values(frames))
+    encoded = encode_frames(frames)
+    return Ready(encoded, count_values(frames, encoded))
 
 
 def make_payloads(
@@ -61,9 +62,9 @@ def _encode_frames(identity: Identity, sequence: int, frames: list[Frame], size_
         return encode_batch(Batch(identity.gateway, identity.epoch, number, part))
 
     packed = pack(frames, encode, size_max)
-    return [(sequence, count_values(packed[0][0]), packed[0][1])] + [
-        (number, count_values(part), encode(part, number))
-        for number, (part, _) in enumerate(packed[1:], sequence + 1)
+    return [(sequence, count_values(*packed[0]), packed[0][1])] + [
+        (number, count_values(part, payload), encode(part, number))
+        for number, (part, payload) in enumerate(packed[1:], sequence + 1)
     ]
 
 

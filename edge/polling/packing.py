@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 
 from models.errors import ForewarnError
-from models.telemetry import Frame, Value
+from models.telemetry import Column, Frame
 
 FRAMES_PER_BATCH_MAX = 5_000
 
@@ -18,6 +18,9 @@ def merge_frames(frames: Iterable[Frame]) -> list[Frame]:
 
     A frame that does not begin after the rows it would follow begins a frame of its own.
     """
+    frames = list(frames)
+    if len({next(iter(frame.values), "") for frame in frames}) == len(frames):
+        return frames  # each begins with another tag: none has the tags of another
     runs: list[list[Frame]] = []
     open_runs: dict[tuple[str, ...], list[Frame]] = {}
     for frame in frames:
@@ -34,7 +37,8 @@ def _join(run: list[Frame]) -> Frame:
     """Return one frame of frames whose tags are the same in the same order."""
     timestamps = list(chain.from_iterable([frame.timestamps for frame in run]))
     columns = zip(*[frame.values.values() for frame in run], strict=True)
-    values = dict(zip(run[0].values, map(list, map(chain.from_iterable, columns)), strict=True))
+    joined = map(list, map(chain.from_iterable, columns))
+    values: dict[str, Column] = dict(zip(run[0].values, joined, strict=True))
     if not any(frame.quality or frame.repeats for frame in run):
         return Frame(timestamps, values)
     quality: dict[str, dict[int, int]] = {}
@@ -83,7 +87,7 @@ def halve(frames: list[Frame]) -> tuple[list[Frame], list[Frame]]:
 
 
 def _rows(frame: Frame, start: int, end: int) -> Frame:
-    values: dict[str, list[Value]] = {tag: column[start:end] for tag, column in frame.values.items()}
+    values: dict[str, Column] = {tag: column[start:end] for tag, column in frame.values.items()}
     quality = {}
     for tag, codes in frame.quality.items():
         inside = {row - start: code for row, code in codes.items() if start <= row < end}

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from edge.drivers.tags import TagSettings
 from edge.polling.tag_watches import Point, TagRules, TagWatch, make_rules
-from models.telemetry import Frame, Value, quality
+from models.telemetry import Column, Frame, Value, quality
 
 
 class TagNews(NamedTuple):
@@ -116,7 +116,7 @@ def _compose(frame: Frame, found: dict[str, list[Point]]) -> list[Frame]:
 
 
 def _make_frame(timestamps: tuple[int, ...], columns: dict[str, list[Point]]) -> Frame:
-    values = {tag: [point.value for point in points] for tag, points in columns.items()}
+    values: dict[str, Column] = {tag: [point.value for point in points] for tag, points in columns.items()}
     codes, repeats = {}, {}
     for tag, points in columns.items():
         marks = {row: point.code for row, point in enumerate(points) if point.code}

@@ -20,7 +20,7 @@ from edge.sparkplug.payload import (
     encode_metric,
     encode_varint,
 )
-from models.telemetry import Frame, Value, quality
+from models.telemetry import Column, Frame, Value, quality
 
 NS_PER_MS = 1_000_000
 MOVED_MS_MAX = 2
@@ -121,9 +121,7 @@ def _say_milliseconds(frame: Frame) -> tuple[Frame, list[int], int]:
             rows.append(row)
     if len(rows) == len(stamps):
         return frame, said, 0
-    values: dict[str, list[Value]] = {
-        tag: [column[row] for row in rows] for tag, column in frame.values.items()
-    }
+    values: dict[str, Column] = {tag: [column[row] for row in rows] for tag, column in frame.values.items()}
     codes = {
         tag: {at: known[row] for at, row in enumerate(rows) if row in known}
         for tag, known in frame.quality.items()

@@ -1,8 +1,7 @@
 """Batches of frames as columnar JSON: what travels from a gateway to the cloud, and how it is refused."""
 
 import json
-from itertools import repeat
-from operator import countOf
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +21,8 @@ STATUS_CODE_MAX = 2**32 - 1
 EPOCH_CHARS_MAX = 64
 
 Value = float | None
+Column = Sequence[Value]
+"""A tag's values, row by row: a list, or a tuple where nothing is added to it any more."""
 
 
 class BatchRejected(ForewarnError):
@@ -38,7 +39,7 @@ class Frame(msgspec.Struct, frozen=True, omit_defaults=True):
     """
 
     timestamps: list[int]
-    values: dict[str, list[Value]]
+    values: dict[str, Column]
     quality: dict[str, dict[int, int]] = {}
     repeats: dict[str, list[int]] = {}
 
@@ -89,14 +90,16 @@ _decoder = msgspec.json.Decoder(_WireBatch)
 _version_decoder = msgspec.json.Decoder(_Version)
 
 
-def count_values(frames: list[Frame]) -> int:
-    """Return how many numbers the frames carry (a None is a reading without a value, and not counted)."""
-    return sum(_count_numbers(frame) for frame in frames)
+def count_values(frames: list[Frame], encoded: bytes | None = None) -> int:
+    """Return how many numbers the frames carry (a None is a reading without a value, and not counted).
 
-
-def _count_numbers(frame: Frame) -> int:
-    columns = frame.values.values()
-    return sum(map(len, columns)) - sum(map(countOf, columns, repeat(None)))
+    `encoded`: what `encode_frames` or `encode_batch` made of them, where that is at hand. A look through it
+    finds, at a tenth of the price, that there is no None.
+    """
+    if encoded is not None and b"null" not in encoded:
+        return sum([len(frame.timestamps) * len(frame.values) for frame in frames])
+    columns = [column for frame in frames for column in frame.values.values()]
+    return sum([len(column) - column.count(None) for column in columns])
 
 
 def encode_batch(batch: Batch) -> bytes:

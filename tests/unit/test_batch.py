@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,6 +133,28 @@ def test_the_golden_payloads_stand(name: str) -> None:
 def test_values_are_counted_without_the_missing_ones() -> None:
     """A reading that is None is not a value."""
     assert count_values(GOLDEN_BATCHES["batch_design"].frames) == 3
+
+
+@given(st.lists(frames(), max_size=4), st.sampled_from(["null", '"null,', "[null]", "ull"]))
+def test_a_look_at_the_bytes_counts_what_is_there(some: list[Frame], name: str) -> None:
+    """With the encoded frames at hand the count is the same, whatever tags are called."""
+    for told in (some, [*some, Frame([1, 2], {name: (1.0, 2.0)})], [*some, Frame([1], {name: (None,)})]):
+        by_hand = sum(
+            value is not None for frame in told for column in frame.values.values() for value in column
+        )
+        assert count_values(told) == count_values(told, encode_frames(told)) == by_hand
+
+
+@given(batches)
+def test_a_column_is_a_list_or_a_tuple(batch: Batch) -> None:
+    """Both are the same on the wire, and lists behind it."""
+    frozen = [
+        msgspec.structs.replace(frame, values={tag: tuple(column) for tag, column in frame.values.items()})
+        for frame in batch.frames
+    ]
+    payload = encode_batch(msgspec.structs.replace(batch, frames=frozen))
+    assert payload == encode_batch(batch)
+    assert decode_batch(payload) == batch
 
 
 def wire(**changes: Any) -> bytes:

@@ -56,11 +56,11 @@ def test_what_a_server_repeats_is_left_out() -> None:
     """The same timestamp, value and quality are no news; a new value under the old timestamp is."""
     gatherer = Gatherer("ab")
     assert gatherer.gather([make_rows((0, 10, 1.0, 0), (1, 10, 1.0, 0))]) == [
-        Frame([10], {"a": [1.0], "b": [1.0]})
+        Frame([10], {"a": (1.0,), "b": (1.0,)})
     ]
     assert gatherer.gather([make_rows((0, 10, 1.0, 0))]) == []
     assert gatherer.gather([make_rows((0, 10, 2.0, 0))]) == [Frame([10], {"a": [2.0]})]
-    assert gatherer.gather([make_rows((0, 20, 2.0, 0))]) == [Frame([20], {"a": [2.0]})]
+    assert gatherer.gather([make_rows((0, 20, 2.0, 0))]) == [Frame([20], {"a": (2.0,)})]
 
 
 def test_bad_is_said_once_until_it_changes() -> None:

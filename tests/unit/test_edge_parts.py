@@ -53,7 +53,8 @@ def frames_of_one_machine(draw: st.DrawFn) -> list[Frame]:
         timestamps = list(range(at, at + rows))
         at += rows
         tags = draw(st.sampled_from([("a",), ("a", "b"), ("b", "a"), ("c",)]))
-        values = {tag: draw(st.lists(st.floats(-9, 9), min_size=rows, max_size=rows)) for tag in tags}
+        columns = st.lists(st.floats(-9, 9), min_size=rows, max_size=rows)
+        values = {tag: draw(columns | columns.map(tuple)) for tag in tags}
         codes = {
             tag: dict.fromkeys(draw(st.sets(st.integers(0, rows - 1), min_size=1)), quality.UNCERTAIN)
             for tag in draw(st.sets(st.sampled_from(tags)))
@@ -76,6 +77,15 @@ def test_equal_polls_become_one_frame() -> None:
     polls = [Frame([n], {"a": [float(n)], "b": [None]}) for n in range(1, 11)]
     (merged,) = merge_frames(polls)
     assert merged == Frame(list(range(1, 11)), {"a": [float(n) for n in range(1, 11)], "b": [None] * 10})
+
+
+def test_what_has_nothing_to_merge_stays_as_it_is() -> None:
+    """The blocks of one poll have no tag in common; two that begin alike may still differ."""
+    blocks = [Frame([1], {"a": (1.0,)}), Frame([2], {"b": (1.0,), "c": (2.0,)}), Frame([2], {"d": [None]})]
+    assert merge_frames(iter(blocks)) == blocks
+    assert merge_frames([*blocks, Frame([3], {"b": (3.0,)})]) == [*blocks, Frame([3], {"b": (3.0,)})]
+    (*_, joined) = merge_frames([*blocks, Frame([3], {"d": (3.0,)})])
+    assert joined == Frame([2, 3], {"d": [None, 3.0]})
 
 
 @given(frames_of_one_machine(), st.integers(200, 400))

@@ -134,6 +134,10 @@ def test_frames_that_follow_each_other_become_one() -> None:
     frames = [Frame([at], {"a": [float(at)]}) for at in range(1, 101)]
     (merged,) = merge_frames(frames)
     assert merged.values["a"] == [float(at) for at in range(1, 101)]
+    (merged,) = merge_frames(
+        [Frame([1], {"a": (1.0,)}), Frame([2], {"a": (None,)}), Frame([3], {"a": [3.0]})]
+    )
+    assert merged == Frame([1, 2, 3], {"a": [1.0, None, 3.0]})
 
 
 def put(folder: Path, *letters: DeadLetter, **limits: int) -> tuple[DeadLetters, int]:

@@ -61,7 +61,7 @@ def test_a_block_says_what_each_value_says_alone(wanted: list[Wanted], octets: b
     columns, bad = BlockDecoder(block).read_columns(
         octets[2 * block.address : 2 * (block.address + block.count)]
     )
-    assert columns == {name: [value] for name, value in reading.values.items()}
+    assert columns == {name: (value,) for name, value in reading.values.items()}
     assert bad == reading.quality
     assert all(isinstance(value, float | None) for (value,) in columns.values())
     for value in wanted:

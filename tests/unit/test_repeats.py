@@ -46,7 +46,7 @@ def marked_frames(draw: st.DrawFn) -> list[Frame]:
         frames.append(
             Frame(
                 list(range(at, at + rows)),
-                {tag: draw(column) for tag in tags},
+                {tag: draw(column | column.map(tuple)) for tag in tags},
                 {tag: dict.fromkeys(draw(places), quality.UNCERTAIN) for tag in sorted(marked)},
                 {tag: sorted(draw(places)) for tag in sorted(repeating)},
             )

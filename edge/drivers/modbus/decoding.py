@@ -2,7 +2,7 @@
 
 import struct
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from math import isfinite, isinf, nan
 from operator import add, contains, mul
@@ -20,7 +20,7 @@ from edge.drivers.modbus.register_types import (
     read_digits,
 )
 from edge.drivers.modbus.registers import Block, Table, Wanted, is_bit_table
-from models.telemetry import Value, quality
+from models.telemetry import Column, Value, quality
 
 Setting = TypeVar("Setting")
 
@@ -42,25 +42,31 @@ class BlockDecoder:
         self._groups = [] if is_bits else _group_values(block)
         self._swaps = any(group.swapped for group in self._groups)
         self._is_plain = not is_bits and all(group.names and not group.invalid for group in self._groups)
+        # Copied for each answer: a dict of the right size whose keys stand already is filled fastest.
+        self._empty: dict[str, Column] = dict.fromkeys(
+            [name for group in self._groups for name in group.names], ()
+        )
         self._texts = frozenset(value.name for value in block.wanted if value.type == "string")
 
-    def read_columns(self, octets: bytes) -> tuple[dict[str, list[Value]], dict[str, int]]:
+    def read_columns(self, octets: bytes) -> tuple[dict[str, Column], dict[str, int]]:
         """Return a column of one row per tag, and the quality of those that have no number."""
         columns = self._read_plain(octets) if self._is_plain else None
         if columns is not None:
             return columns, {}
         reading = self.decode(octets)
-        return {name: [value] for name, value in reading.values.items()}, reading.quality
+        return dict(zip(reading.values, zip(reading.values.values()), strict=True)), reading.quality
 
-    def _read_plain(self, octets: bytes) -> dict[str, list[Value]] | None:
+    def _read_plain(self, octets: bytes) -> dict[str, Column] | None:
         """Do so where every number unpacked is a tag's; return None where one of them is no number."""
         swapped = _swap_bytes(octets) if self._swaps else octets
-        columns: dict[str, list[Value]] = {}
+        columns = self._empty.copy()
         for group in self._groups:
             numbers = group.read_column(swapped if group.swapped else octets)
-            if not (group.is_whole or all(map(isfinite, numbers))):
-                return None
-            columns.update(zip(group.names, [[number] for number in numbers], strict=True))
+            if not group.is_whole:
+                numbers = list(numbers)
+                if not isfinite(sum(numbers)):  # one of them is not, or they are too large to say so at once
+                    return None
+            columns.update(zip(group.names, zip(numbers), strict=True))
         return columns
 
     def decode(self, octets: bytes) -> Reading:
@@ -130,13 +136,13 @@ class _Group(msgspec.Struct, frozen=True):
     is_whole: bool = False
     """Whether the type has whole numbers only, which are finite."""
 
-    def read_column(self, octets: bytes) -> list[float]:
+    def read_column(self, octets: bytes) -> Iterable[float]:
         """Return the tags' values, in the order of `names`."""
         numbers: Sequence[float] = self.layout.unpack(octets)
         if self.convert is not None:
             numbers = self.convert(numbers)
         scaled = map(mul, numbers, self.scales) if self.scales else map(float, numbers)
-        return list(map(add, scaled, self.offsets) if self.offsets else scaled)
+        return map(add, scaled, self.offsets) if self.offsets else scaled
 
     def decode_into(self, values: dict[str, Value], octets: bytes) -> None:
         numbers: Sequence[float] = self.layout.unpack(octets)

@@ -23,7 +23,7 @@ from edge.drivers.refusals import (
     judge,
     name_exception,
 )
-from models.telemetry import Frame, Value, quality
+from models.telemetry import Column, Frame, quality
 
 log = structlog.get_logger()
 
@@ -142,7 +142,7 @@ class ModbusDriver:
         bad = found.bad | {name: choose_quality(code) for name, code in self._refused.items()}
         if not bad:
             return found.frames
-        values: dict[str, list[Value]] = {name: [None] for name in bad}
+        values: dict[str, Column] = dict.fromkeys(bad, (None,))
         codes = {name: {0: code} for name, code in bad.items()}
         if not found.frames:
             return [Frame([time_ns()], values, codes)]
@@ -181,6 +181,8 @@ class ModbusDriver:
 
 def _make_frame(decoder: BlockDecoder, octets: bytes, answer: Answer) -> Frame:
     columns, bad = decoder.read_columns(octets)
+    if not (bad or answer.retried):
+        return Frame([answer.observed_ns], columns)
     codes = {name: {0: code} for name, code in bad.items()}
     if answer.retried:
         # A late answer to the first request may have satisfied the second: older than its timestamp says.
