@@ -46,6 +46,8 @@ class ClockKeeper:
         self.values_held = 0
         self.values_dropped_total = 0
         self.values_restamped_total = 0
+        self.held_span: tuple[int, int] | None = None
+        """From when to when, by the steady clock, the last `admit` held something back; None: nothing."""
         self._held: deque[Held] = deque()
         self._lost: list[Lost] = []
 
@@ -56,6 +58,7 @@ class ClockKeeper:
 
     def admit(self, machine: MachinePath, frames: list[Frame], now_ns: int, boot_ns: int) -> Found:
         """Return what may go on, with its true time: of these frames, and of what was held until now."""
+        self.held_span = None
         if self.judge.look(now_ns, boot_ns):
             return [
                 *self._release(now_ns, boot_ns),
@@ -112,6 +115,7 @@ class ClockKeeper:
     def _hold(self, machine: MachinePath, frames: list[Frame]) -> None:
         count = sum(len(frame.timestamps) * len(frame.values) for frame in frames)
         if count:
+            self.held_span = _find_span(frames)
             self._held.append(Held(machine, frames, count))
             self.values_held += count
             self._make_room()
@@ -121,8 +125,7 @@ class ClockKeeper:
             gone = self._held.popleft()
             self.values_held -= gone.count
             self.values_dropped_total += gone.count
-            times = [at for frame in gone.frames for at in (frame.timestamps[0], frame.timestamps[-1])]
-            self._add_lost(Lost(gone.machine, min(times), max(times), gone.count))
+            self._add_lost(Lost(gone.machine, *_find_span(gone.frames), gone.count))
 
     def _add_lost(self, gone: Lost) -> None:
         """One entry per machine: the list stays as short as the settings' list of machines."""
@@ -144,6 +147,10 @@ class ClockKeeper:
             else shift(frame, now_ns - frame.timestamps[-1])
             for frame in frames
         ]
+
+
+def _find_span(frames: Sequence[Frame]) -> tuple[int, int]:
+    return min(frame.timestamps[0] for frame in frames), max(frame.timestamps[-1] for frame in frames)
 
 
 def join_lost(one: Lost, other: Lost) -> Lost:

@@ -66,7 +66,8 @@ class Collector:
     def end(self, machine: MachinePath) -> None:
         """The machine is not read any more."""
         self._comes_whole.pop(machine, None)
-        self.gaps.end(machine, *self._read_clocks())
+        now_ns, mono_ns = self._read_clocks()
+        self.gaps.end(machine, 0 if self.keeper.is_doubtful else now_ns, mono_ns)
 
     def lose(self, machine: MachinePath, reason: GapReason, detail: str) -> None:
         """Nothing of the machine is acquired from now on."""
@@ -78,13 +79,13 @@ class Collector:
         """The machine answers again."""
         book = self.gaps.of(machine)
         if book is not None:
-            book.connect(self._read_clocks()[0])
+            book.connect(self._read_clocks()[1])
 
-    def miss(self, machine: MachinePath, cycles: int, interval_s: float, before_ns: int) -> None:
-        """So many polls fell out around the newest one; the one before that had reached `before_ns`."""
+    def miss(self, machine: MachinePath, cycles: int, interval_s: float) -> None:
+        """So many polls fell out around the newest one, whose frames were added just now."""
         book = self.gaps.of(machine)
         if book is not None:
-            book.miss(cycles, round(interval_s * 1e9), before_ns)
+            book.miss(cycles, round(interval_s * NS_PER_S))
 
     def add(
         self, machine: MachinePath, frames: list[Frame], seen_ns: int = 0, silence_s: float = 0.0
@@ -95,17 +96,25 @@ class Collector:
         is its last sign of life.
         """
         now_ns, mono_ns = self._read_clocks()
-        for owner, admitted in self.keeper.admit(machine, frames, now_ns, mono_ns):
-            self._admit(owner, admitted, now_ns, mono_ns)
+        *released, (_, admitted) = self.keeper.admit(machine, frames, now_ns, mono_ns)
+        for owner, late in released:
+            self._admit(owner, late, now_ns, mono_ns)
         book = self.gaps.of(machine)
         if book is None:
+            self._add(machine, admitted)
             return
+        book.begin_round()
+        self._admit(machine, admitted, now_ns, mono_ns)
         if self.keeper.is_doubtful:
-            book.hold(mono_ns)
-        elif not frames and isfinite(silence_s):
-            book.hear(now_ns, mono_ns, round(silence_s * NS_PER_S))
-        if seen_ns and not self.keeper.is_doubtful:
-            book.see(seen_ns)
+            if self.keeper.held_span is not None and not admitted:
+                book.hold(*self.keeper.held_span)
+        else:
+            book.believe(now_ns, mono_ns)
+            if seen_ns:
+                book.see(seen_ns, now_ns, mono_ns)
+            if not frames and isfinite(silence_s):
+                book.hear(now_ns, mono_ns, round(silence_s * NS_PER_S))
+        book.end_round()
 
     def add_late(self, machine: MachinePath, frames: list[Frame]) -> None:
         """Keep what a machine remembered of a gap: its timestamps are old, and right."""
@@ -113,7 +122,11 @@ class Collector:
 
     def _admit(self, machine: MachinePath, frames: list[Frame], now_ns: int, mono_ns: int) -> None:
         book = self.gaps.of(machine)
-        if book is not None:
+        if book is not None and frames:
+            if self.keeper.is_doubtful:  # what goes on all the same was stamped by a clock that is right
+                now_ns = max([frame.timestamps[-1] for frame in frames])
+            else:
+                book.believe(now_ns, mono_ns)
             book.admit(frames, now_ns, mono_ns)
         self._add(machine, frames)
 

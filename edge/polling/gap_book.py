@@ -45,6 +45,8 @@ class GapBook:
         self._pending_out: dict[MachinePath, list[Gap]] = {}
         self._dropped: dict[Key, _Dropped] = {}
         self._dropped_out: dict[Key, _Dropped] = {}
+        self._leaving: dict[MachinePath, MachineGaps] = {}
+        """Machines that ended while the clock was wrong: their gaps get their time once it is right."""
         self._ended: dict[str, int] = {}
         self._before: dict[str, int] = {}
         self._known: dict[str, int] = {}
@@ -65,6 +67,10 @@ class GapBook:
 
     def begin(self, machine: MachinePath, now_ns: int, mono_ns: int, pace: Pace) -> None:
         """The machine is read from now on; 0 for `now_ns` while the clock is wrong."""
+        book = self._leaving.pop(machine, None)
+        if book is not None:  # the clock was wrong all along: its gap is still open
+            self._machines[machine], book.pace = book, pace
+            return
         ended_ns = self._ended.pop(str(machine), 0)
         reached_ns = ended_ns or self._before.get(str(machine), 0)
         self._machines[machine] = book = MachineGaps(now_ns, mono_ns, reached_ns, pace)
@@ -95,11 +101,20 @@ class GapBook:
         return 0 if book is None else book.reached_ns
 
     def end(self, machine: MachinePath, now_ns: int, mono_ns: int) -> None:
-        """The machine is not read any more; should it be again, the gap goes on from here."""
+        """The machine is not read any more; should it be again, the gap goes on from here.
+
+        0 for `now_ns` while the clock is wrong.
+        """
         book = self._machines.pop(machine, None)
         if book is None:
             return
         book.lose("polling_stopped", NOT_IN_SETTINGS, mono_ns)
+        if now_ns:
+            self._leave(machine, book, now_ns, mono_ns)
+        else:
+            self._leaving[machine] = book
+
+    def _leave(self, machine: MachinePath, book: MachineGaps, now_ns: int, mono_ns: int) -> None:
         book.grow(now_ns, mono_ns, at_once=True)
         self.add(machine, book.take())
         self._ended[str(machine)] = book.reached_ns
@@ -133,10 +148,12 @@ class GapBook:
             self.add(machine, [gap])
 
     def grow(self, now_ns: int, mono_ns: int, *, at_once: bool = False) -> None:
-        """Record how far the open gaps have come: those that are due, or all of them."""
+        """Record how far the open gaps have come, those that are due or all of them. The clock is right."""
         for book in self._machines.values():
-            if book.is_open:
-                book.grow(now_ns, mono_ns, at_once=at_once)
+            book.grow(now_ns, mono_ns, at_once=at_once)
+        for machine, book in self._leaving.items():
+            self._leave(machine, book, now_ns, mono_ns)
+        self._leaving.clear()
 
     # -- towards the disk -------------------------------------------------------------------------------
 

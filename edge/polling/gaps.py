@@ -1,10 +1,12 @@
 """How far one machine is acquired, and which gaps its losses leave behind. Pure: times come in."""
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 import msgspec
 
+from edge.polling.causes import Cause, Loss, Waiting, join_waiting
+from edge.polling.rounds import STEP_NS, MissedSpan, Round, Rounds
+from edge.polling.tag_spans import Return, TagSpans, limit_spans
 from models.telemetry import Frame, Gap, GapReason
 from models.telemetry.gap import GAP_DETAIL_CHARS_MAX
 
@@ -17,11 +19,11 @@ AHEAD_NS = 300 * NS_PER_S
 """A last timestamp further than this in the future was a wrong clock's."""
 GROUPS_MAX = 50
 """Tags of differing gaps are told apart up to here; beyond it a gap covers too much, never too little."""
-CAUSES_MAX = 8
+WAITING_MAX = 200
+"""So many gaps of a time without a right clock are told apart; beyond it the oldest cover too much."""
+HELD_MARGIN_NS = 1_000_000
+"""What was held gets its time by another look at the clocks: by so much a gap keeps away from it."""
 FILLABLE: frozenset[GapReason] = frozenset(("connection_lost", "gateway_down", "polling_stopped"))
-GROW_FIRST_S = 15.0
-GROW_S_MAX = 600.0
-"""A gap that is still open is recorded as far as it has come after 15 s, 30 s, ..., then every 10 min."""
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -35,38 +37,13 @@ class Pace(msgspec.Struct, frozen=True):
     quiet_ns: int = QUIET_NS
 
 
-class _Cause(NamedTuple):
-    reason: GapReason
-    detail: str
-    since_mono_ns: int
-
-
-class _Loss(msgspec.Struct):
-    """A gap that has begun. `first_ns` 0: before anything was ever acquired, by a clock that was wrong."""
-
-    first_ns: int
-    begun_mono_ns: int
-    causes: list[_Cause]
-    told: _Cause | None = None
-    grow_at_s: float = GROW_FIRST_S
-    back_at_ns: int = 0
-    held_mono_ns: int = 0
-
-
-class _Return(msgspec.Struct):
-    """A gap that has ended, while tags may still say their first value after it."""
-
-    gap: Gap
-    until_ns: int
-    seen: set[str] = msgspec.field(default_factory=set)
-
-
 class MachineGaps:
     """Everything of the machine up to `reached_ns` is acquired, or stands in a gap that `take` has given.
 
     `now_ns` is the gateway's clock, `mono_ns` one that is never set; timestamps are the machine's own.
     `begun_ns`: since when it is to be read, 0 while the clock is wrong; `reached_ns`: how far it was acquired
     before, 0 when it never was (who knows that it was says `lose` with the reason why it no longer is).
+    While the clock is wrong only `hold` is called, and `admit` with the machine's own time for `now_ns`.
     """
 
     def __init__(self, begun_ns: int, mono_ns: int, reached_ns: int = 0, pace: Pace | None = None) -> None:
@@ -74,17 +51,23 @@ class MachineGaps:
         self.pace = pace or Pace()
         self._begun_ns = begun_ns
         self._begun_mono_ns = mono_ns
-        self._latency_ns: int | None = None
-        """How old the newest news were when they came: what the machine's clock shows, seen from ours."""
-        self._latency_ns_min = 0
+        self._mono_ns: int | None = None
+        """When it had come as far as it has, by the steady clock; None: nothing was acquired yet."""
+        self._is_held = False
+        """Whether what was acquired last waits for the clock, so that `reached_ns` is behind."""
+        self._awaits_clock = not begun_ns
+        self._lead_ns: int | None = None
+        """What the machine's clock shows more than the steady one: seen from here, by its newest news."""
+        self._lead_ns_max = 0
+        self._offset_ns = 0
         self._begins_anew = True
         self._last_of: dict[str, int] = {}
         self._ready: list[Gap] = []
         self._ended: list[Gap] = []
-        self._loss: _Loss | None = None
-        self._return: _Return | None = None
-        self._missed: tuple[int, int, int, int] | None = None
-        self._round_first_ns = 0
+        self._waiting: list[Waiting] = []
+        self._loss: Loss | None = None
+        self._return: Return | None = None
+        self._rounds = Rounds(mono_ns)
         self._admitted_ns = reached_ns
 
     @property
@@ -111,99 +94,156 @@ class MachineGaps:
 
     def lose(self, reason: GapReason, detail: str, mono_ns: int) -> None:
         """From here on nothing is acquired; said again, the reason may change."""
-        cause = _Cause(reason, detail[:GAP_DETAIL_CHARS_MAX], mono_ns)
-        if self._loss is None:
-            self._split_missed(None)
-            first_ns = self.reached_ns or self._begun_ns
-            begun = mono_ns if self.reached_ns else self._begun_mono_ns
-            self._loss = _Loss(first_ns, begun, [cause])
-            self._return = None
+        cause = Cause(reason, detail[:GAP_DETAIL_CHARS_MAX], mono_ns)
+        if self._loss is not None:
+            self._loss.add(cause)
             return
-        causes = self._loss.causes
-        self._loss.back_at_ns = 0
-        if causes[-1][:2] != cause[:2] and len(causes) < CAUSES_MAX:
-            causes.append(cause)
+        self._tell_missed(self._rounds.break_off(mono_ns))
+        begun_ns = self._mono_ns
+        if begun_ns is None:
+            begun_ns = mono_ns if self.reached_ns else self._begun_mono_ns
+        elif self._is_held:
+            begun_ns += HELD_MARGIN_NS
+        self._loss = Loss(0 if self._is_held else self.mark_ns, begun_ns, [cause])
+        self._return = None
 
-    def connect(self, now_ns: int) -> None:
+    def connect(self, mono_ns: int) -> None:
         """The machine answers: what it says from here on is acquired."""
         if self._loss is not None:
-            self._loss.back_at_ns = now_ns
+            self._loss.back_mono_ns = mono_ns
         self._begins_anew = True
 
-    def hold(self, mono_ns: int) -> None:
-        """What it says is acquired and waits for the clock to be set: `admit` will never see it."""
-        if self._loss is not None and not self._loss.held_mono_ns:
-            self._loss.held_mono_ns = mono_ns
+    def hold(self, first_mono_ns: int, last_mono_ns: int) -> None:
+        """What it said then, by the steady clock, is acquired and waits for the clock to be set."""
+        loss, self._loss = self._loss, None
+        if loss is not None:
+            cause, last_ns = loss.choose_cause(first_mono_ns), first_mono_ns - HELD_MARGIN_NS
+            self._wait(Waiting(loss.first_ns, loss.begun_mono_ns, last_ns, cause.reason, cause.detail))
+        self._mono_ns, self._is_held, self._awaits_clock = last_mono_ns, True, True
+        self._rounds.heard = Round(first_mono_ns, last_mono_ns, 0, last_mono_ns, is_held=True)
 
-    def miss(self, cycles: int, interval_ns: int, before_ns: int) -> None:
-        """So many polls fell out, around the newest one; the one before that had reached `before_ns`."""
-        if self._loss is None and before_ns:
-            self._missed = (cycles, interval_ns, before_ns, self._round_first_ns)
+    def believe(self, now_ns: int, mono_ns: int) -> None:
+        """The clock is right: what was held, and what was missing meanwhile, gets its true time."""
+        if not self._awaits_clock:
+            return
+        offset_ns, self._awaits_clock = now_ns - mono_ns, False
+        self._begun_ns = self._begun_ns or self._begun_mono_ns + offset_ns
+        if self._is_held and self._mono_ns is not None:
+            self._is_held = False
+            self._reach(self._mono_ns + offset_ns)
+        if self._loss is not None:
+            self._loss.first_ns = self._loss.first_ns or self._loss.begun_mono_ns + offset_ns
+        waiting, self._waiting = self._waiting, []
+        for gap in (one.place(offset_ns) for one in waiting):
+            if gap is not None:
+                self._record(gap)
+
+    def miss(self, cycles: int, interval_ns: int) -> None:
+        """So many polls fell out, around the newest one."""
+        if self._loss is None:
+            self._rounds.miss(cycles, interval_ns)
+
+    def begin_round(self) -> None:
+        """What is admitted, held, seen or heard from here on is of one read."""
+        self._rounds.begin()
+
+    def end_round(self) -> None:
+        """That was what one read brought."""
+        self._tell_missed(self._rounds.end())
 
     def admit(self, frames: Sequence[Frame], now_ns: int, mono_ns: int) -> None:
         """These frames are acquired."""
         if not frames:
             return
         newest = max([frame.timestamps[-1] for frame in frames])
-        self._round_first_ns = min([frame.timestamps[0] for frame in frames])
-        if self._loss is not None or self._return is not None or self._missed is not None:
+        if self._loss is not None or self._return is not None:
             self._end_gaps(frames, now_ns, mono_ns)
         if newest > self._admitted_ns or self._admitted_ns > now_ns + AHEAD_NS:
             self._admitted_ns = newest
         # News older than silence seemed to allow: a clock was set, or they took their time.
         self.reached_ns = newest if newest > self.reached_ns else self._admitted_ns
-        self._latency_ns = latency_ns = now_ns - newest
-        if self._begins_anew or latency_ns < self._latency_ns_min:
-            self._latency_ns_min, self._begins_anew = latency_ns, False
+        self._mono_ns, self._is_held = mono_ns, False
+        lead_ns, offset_ns = newest - mono_ns, now_ns - mono_ns
+        if lead_ns > self._lead_ns_max or self._begins_anew or abs(offset_ns - self._offset_ns) > STEP_NS:
+            self._lead_ns_max, self._begins_anew = lead_ns, False
+        self._lead_ns, self._offset_ns = lead_ns, offset_ns
+        first = min([frame.timestamps[0] for frame in frames])
+        self._rounds.heard = Round(first, newest, offset_ns, mono_ns)
         if self.pace.lag_ns:
             for frame in frames:
                 self._last_of.update(dict.fromkeys(frame.values, frame.timestamps[-1]))
 
-    def see(self, seen_ns: int) -> None:
+    def see(self, seen_ns: int, now_ns: int, mono_ns: int) -> None:
         """It was read up to here, though not all of it is worth reporting."""
+        heard = self._rounds.heard
+        first_ns = seen_ns if heard is None else min(heard.first_ns, seen_ns)
+        self._rounds.heard = Round(first_ns, seen_ns, now_ns - mono_ns, mono_ns)
         if self._loss is None:
-            self.reached_ns = max(self.reached_ns, seen_ns)
+            self._reach(seen_ns)
+            self._mono_ns = mono_ns
 
     def hear(self, now_ns: int, mono_ns: int, silence_ns: int = 0) -> None:
         """There is nothing new; its last sign of life is `silence_ns` old. Silence is no gap."""
-        heard_ns = now_ns - silence_ns
+        heard_ns, quiet_ns = mono_ns - silence_ns, self.pace.quiet_ns
         if self._loss is not None:
-            back_ns = self._loss.back_at_ns
-            if back_ns and heard_ns - back_ns > SETTLE_NS + self.pace.quiet_ns:
-                self._close(back_ns - self._latency_ns_min, now_ns, mono_ns)
+            back_ns = self._loss.back_mono_ns
+            if back_ns is not None and heard_ns - back_ns > SETTLE_NS + quiet_ns:
+                self._forget_future(self._loss, now_ns, mono_ns)
+                self._close(self._find_time(back_ns, now_ns, mono_ns), now_ns, mono_ns)
                 self._return = None
-        elif self._latency_ns is not None:
-            known_ns = heard_ns - self._latency_ns - self.pace.quiet_ns - self.pace.lag_ns
-            self.reached_ns = max(self.reached_ns, known_ns)
+        elif self._lead_ns is not None and self._mono_ns is not None:
+            known_ns = heard_ns - quiet_ns - self.pace.lag_ns
+            self.reached_ns = max(self.reached_ns, known_ns + self._lead_ns)
+            self._mono_ns = max(self._mono_ns, known_ns)
+        if self._rounds.heard is None and self._lead_ns is not None:
+            told_ns = mono_ns + self._lead_ns
+            self._rounds.heard = Round(told_ns, told_ns, now_ns - mono_ns, mono_ns)
 
     def grow(self, now_ns: int, mono_ns: int, *, at_once: bool = False) -> None:
-        """Record an open gap as far as it has come, when that is due (or `at_once`)."""
+        """Record an open gap as far as it has come, when that is due (or `at_once`). The clock is right."""
+        self.believe(now_ns, mono_ns)
         loss = self._loss
-        if loss is None or not loss.first_ns:
+        if loss is None or not (loss.is_due(mono_ns) or at_once):
             return
-        open_s = (mono_ns - loss.causes[0].since_mono_ns) / NS_PER_S
-        if not at_once and open_s < loss.grow_at_s:
-            return
-        while loss.grow_at_s <= open_s:
-            loss.grow_at_s += min(loss.grow_at_s, GROW_S_MAX)
-        last_ns = now_ns - self._latency_ns_min
+        self._forget_future(loss, now_ns, mono_ns)
+        last_ns = self._find_time(mono_ns, now_ns, mono_ns)
         if last_ns > loss.first_ns + 1:
-            loss.told = loss.told or _choose_cause(loss.causes, mono_ns)
-            self._ready.append(Gap(loss.first_ns, last_ns, loss.told.reason, detail=loss.told.detail))
+            loss.told = cause = loss.choose_cause(mono_ns)
+            self._ready.append(Gap(loss.first_ns, last_ns, cause.reason, detail=cause.detail))
             # What the next gap begins with lies before the end of this one: they leave no instant between.
             self.reached_ns = last_ns - 1
 
     # -- inside -----------------------------------------------------------------------------------------
 
+    def _reach(self, known_ns: int) -> None:
+        if known_ns > self.reached_ns or self.reached_ns - known_ns > AHEAD_NS:
+            self.reached_ns = known_ns
+
+    def _forget_future(self, loss: Loss, now_ns: int, mono_ns: int) -> None:
+        """Begin the gap by the clock that is right now, where a wrong one stamped what was acquired last."""
+        offset_ns = now_ns - mono_ns
+        if loss.first_ns > now_ns + AHEAD_NS and abs(offset_ns - self._offset_ns) > STEP_NS:
+            loss.first_ns, self._lead_ns = loss.begun_mono_ns + offset_ns, None
+
+    def _find_time(self, at_mono_ns: int, now_ns: int, mono_ns: int) -> int:
+        """Return what the machine's clock showed at an instant of the steady one."""
+        return at_mono_ns + (now_ns - mono_ns if self._lead_ns is None else self._lead_ns_max)
+
+    def _wait(self, waiting: Waiting) -> None:
+        self._waiting.append(waiting)
+        if len(self._waiting) > WAITING_MAX:
+            self._waiting[:2] = [join_waiting(*self._waiting[:2])]
+
+    def _record(self, gap: Gap) -> None:
+        self._ready.append(gap)
+        if gap.reason in FILLABLE:
+            self._ended.append(gap)
+
     def _end_gaps(self, frames: Sequence[Frame], now_ns: int, mono_ns: int) -> None:
-        if self._loss is None and self._return is None:  # a gateway at its limit misses polls all the time
-            self._split_missed(self._round_first_ns)
-            return
         starts: dict[str, int] = {}
         for frame in frames:
             for tag in frame.values:
                 starts[tag] = min(starts.get(tag, frame.timestamps[0]), frame.timestamps[0])
-        self._split_missed(min(starts.values()))
         loss = self._loss
         if loss is not None:
             if not loss.first_ns or loss.first_ns > now_ns + AHEAD_NS:
@@ -215,22 +255,18 @@ class MachineGaps:
         if self._return is not None and now_ns > self._return.until_ns:
             self._return = None
         if self._return is not None:
-            self._tell_tags(self._return, starts)
+            spans = self._return.find_spans(starts, self._last_of, self.pace.lag_ns)
+            self._tell(self._return.gap, spans)
 
     def _close(self, last_ns: int, now_ns: int, mono_ns: int) -> None:
         """End the open gap at `last_ns`, for all tags; those that come later get gaps of their own."""
         loss, self._loss = self._loss, None
         assert loss is not None
-        cause = loss.told or _choose_cause(loss.causes, mono_ns)
-        if loss.held_mono_ns:
-            last_ns = min(last_ns, now_ns - (mono_ns - loss.held_mono_ns))
+        cause = loss.choose_cause(mono_ns)
         gap = Gap(loss.first_ns, max(last_ns, loss.first_ns + 1), cause.reason, detail=cause.detail)
         if gap.last - gap.first > 1:
-            self._ready.append(gap)
-            if gap.reason in FILLABLE:
-                self._ended.append(gap)
-        if not loss.held_mono_ns:
-            self._return = _Return(gap, now_ns + SETTLE_NS + self.pace.lag_ns)
+            self._record(gap)
+        self._return = Return(gap, now_ns + SETTLE_NS + self.pace.lag_ns)
         if loss.told is None:
             self.reached_ns = max(self.reached_ns, loss.first_ns)
         else:
@@ -238,60 +274,19 @@ class MachineGaps:
         if not self._last_of and self.pace.lag_ns:  # begun anew: nobody knows which tag was behind
             self._tell(gap, {(max(0, gap.first - self.pace.lag_ns), gap.last): []})
 
-    def _tell_tags(self, back: _Return, starts: dict[str, int]) -> None:
-        """Record the gaps of tags that lasted longer than the machine's: they began before, or end later."""
-        gap, lag_ns = back.gap, self.pace.lag_ns
-        spans: dict[tuple[int, int], list[str]] = {}
-        ends = {tag: start for tag, start in starts.items() if tag not in back.seen}
-        if lag_ns and not back.seen:
-            ends = dict.fromkeys(self._last_of, gap.last) | ends
-        for tag, end in ends.items():
-            first = max(self._last_of.get(tag, gap.first), gap.first - lag_ns) if lag_ns else gap.first
-            if end > first + 1 and (first < gap.first or end > gap.last):
-                spans.setdefault((first, end), []).append(tag)
-        back.seen |= starts.keys()
-        self._tell(gap, spans)
-
-    def _tell(self, gap: Gap, spans: dict[tuple[int, int], list[str]]) -> None:
-        for (first, last), tags in _limit(spans).items():
+    def _tell(self, gap: Gap, spans: TagSpans) -> None:
+        for (first, last), tags in limit_spans(spans, GROUPS_MAX).items():
             told = msgspec.structs.replace(gap, first=first, last=last, tags=tags)
             self._ready.append(told)
 
-    def _split_missed(self, next_ns: int | None) -> None:
-        """Record the polls that fell out: before the late one, and after it when that is known."""
-        if self._missed is None:
-            return
-        (cycles, interval_ns, before_ns, late_ns), self._missed = self._missed, None
-        reached_ns = self.reached_ns
-        after = 0 if next_ns is None else min(cycles, max(0, round((next_ns - late_ns) / interval_ns) - 1))
-        for count, first, last in ((cycles - after, before_ns, late_ns), (after, reached_ns, next_ns or 0)):
-            if count and last - first > 1:
-                detail = f"{count} polls fell out: the ones before took too long"
-                self._ready.append(Gap(first, last, "cycles_missed", detail=detail))
-
-
-def _choose_cause(causes: list[_Cause], mono_ns: int) -> _Cause:
-    """Return what lasted longest of the causes that followed each other; the others go into its words."""
-    ends = [cause.since_mono_ns for cause in causes[1:]] + [mono_ns]
-    spans = [end - cause.since_mono_ns for cause, end in zip(causes, ends, strict=True)]
-    chosen = causes[spans.index(max(spans))]
-    others = [cause.detail for cause in causes if cause.detail != chosen.detail]
-    detail = "; also: ".join([chosen.detail, *dict.fromkeys(others)])
-    return chosen._replace(detail=detail[:GAP_DETAIL_CHARS_MAX])
-
-
-def _limit(spans: dict[tuple[int, int], list[str]]) -> dict[tuple[int, int], list[str]]:
-    """Return the spans, those that are too many in groups of neighbours that each cover all of theirs."""
-    if len(spans) <= GROUPS_MAX:
-        return spans
-    ordered = sorted(spans)
-    size = -(-len(ordered) // GROUPS_MAX)
-    grouped: dict[tuple[int, int], list[str]] = {}
-    for at in range(0, len(ordered), size):
-        part = ordered[at : at + size]
-        hull = (min(first for first, _ in part), max(last for _, last in part))
-        grouped.setdefault(hull, []).extend(tag for span in part for tag in spans[span])
-    return grouped
+    def _tell_missed(self, spans: Iterable[MissedSpan]) -> None:
+        for cycles, first_ns, last_ns, is_held in spans:
+            detail = f"{cycles} polls fell out: the ones before took too long"
+            if is_held:
+                span = first_ns + HELD_MARGIN_NS, last_ns - HELD_MARGIN_NS
+                self._wait(Waiting(0, *span, "cycles_missed", detail))
+            elif last_ns - first_ns > 1:
+                self._ready.append(Gap(first_ns, last_ns, "cycles_missed", detail=detail))
 
 
 def count_frames(frames: Iterable[Frame]) -> int:

@@ -154,12 +154,11 @@ class Poller:
         timeout_s = max(READ_TIMEOUT_S_MIN, 2 * interval_s)
         while True:
             self._promise(timeout_s + interval_s)
-            before_ns = self._collector.gaps.reached_ns(self._path)
             self._keep(await self._limited(self._driver.read(), timeout_s, "a read"))
             wait_s, missed = schedule.next(loop.time())
             if missed:
                 self._states.miss(self._path, missed)
-                self._collector.miss(self._path, missed, interval_s, before_ns)
+                self._collector.miss(self._path, missed, interval_s)
             await asyncio.sleep(wait_s)
 
     def _keep(self, frames: list[Frame]) -> None:

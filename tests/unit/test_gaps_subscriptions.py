@@ -39,7 +39,7 @@ class Server:
         elif not self.is_up:
             # A new subscription tells at first what every tag is now.
             self.is_up = True
-            self.book.connect(now_ns)
+            self.book.connect(now_ns - NOW)
             self.take(now_ns, {"fast": [now_ns], "slow": [now_ns + 1]})
         else:
             self.waiting.append(now_ns + 1)

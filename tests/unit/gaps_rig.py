@@ -1,0 +1,92 @@
+"""A gateway of one machine whose two clocks a test moves: a wall clock that is set, and a steady one."""
+
+from edge.polling.clock import Timeline
+from edge.polling.clock_doubt import ClockJudge
+from edge.polling.clock_keeper import ClockKeeper
+from edge.polling.collector import Collector
+from edge.polling.gaps import NS_PER_S, Pace
+from models.telemetry import Frame, Gap, GapReason, MachinePath
+
+PUMP = MachinePath.parse("site/area/line/pump")
+NOW = 1_795_337_912 * NS_PER_S
+
+
+class Gateway:
+    """Its machine is stamped by the wall clock, as Modbus is; seconds are those of the steady clock.
+
+    `taken` are the timestamps that were acquired, in order; `gaps` what was recorded. A disk that holds
+    values for the clock is not there: they wait in memory.
+    """
+
+    def __init__(
+        self, *, wall_ns: int = NOW, reached_ns: int = 0, is_synchronised: bool | None = None
+    ) -> None:
+        self.second = 100.0
+        self.wall_ns = wall_ns - 100 * NS_PER_S
+        """What the wall clock shows more than the steady one."""
+        self.taken: list[int] = []
+        self.gaps: list[Gap] = []
+        self.is_synchronised = is_synchronised
+        self.collector = Collector(read_clocks=self.read_clocks)
+        judge = ClockJudge(is_synchronised=lambda: self.is_synchronised)
+        judge.look(*self.read_clocks())
+        self.collector.keeper = ClockKeeper(judge)
+        self.collector.gaps.load({str(PUMP): reached_ns} if reached_ns else {})
+        self.collector.begin(PUMP, Pace(), comes_whole=True)
+        self.timeline = Timeline()
+
+    def read_clocks(self) -> tuple[int, int]:
+        """Return both clocks."""
+        steady_ns = round(self.second * NS_PER_S)
+        return self.wall_ns + steady_ns, steady_ns
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.second += seconds
+
+    def set_clock(self, by_s: float) -> None:
+        """Set the wall clock, forward or back."""
+        self.wall_ns += round(by_s * NS_PER_S)
+
+    def poll(self, took_s: float = 0.0, *, half_stepped_s: float = 0.0) -> None:
+        """Read the machine; its value is stamped in the middle, as by the clock `half_stepped_s` before."""
+        self.wait(took_s)
+        now_ns = self.read_clocks()[0]
+        stamp = now_ns - round((took_s + half_stepped_s) / 2 * NS_PER_S)
+        frames = self.timeline.admit(Frame([stamp], {"a": [1.0]}), now_ns)
+        self.collector.add(PUMP, frames)
+
+    def poll_late(self, took_s: float, cycles: int, *, half_stepped_s: float = 0.0) -> None:
+        """Read it so slowly that some polls, one a second, fall out."""
+        self.poll(took_s, half_stepped_s=half_stepped_s)
+        self.collector.miss(PUMP, cycles, 1.0)
+
+    def lose(self, reason: GapReason = "connection_lost") -> None:
+        """The machine answers no more."""
+        self.collector.lose(PUMP, reason, "no answer")
+
+    def connect(self) -> None:
+        """It answers again."""
+        self.collector.connect(PUMP)
+
+    def flush(self) -> list[Gap]:
+        """Commit all that waits; return the gaps among it."""
+        taken = self.collector.take()
+        self.taken += [at for _, frames in taken for frame in frames for at in frame.timestamps]
+        coverage = self.collector.take_coverage(with_frames=bool(taken))
+        if coverage is None:
+            return []
+        found = [gap for _, gaps in coverage.gaps for gap in gaps]
+        self.gaps += found
+        self.collector.settle()
+        return found
+
+
+def measure(gaps: list[Gap], reason: GapReason = "cycles_missed") -> list[float]:
+    """Return how many seconds the gaps of a reason last, to the millisecond."""
+    return [round((gap.last - gap.first) / NS_PER_S, 3) for gap in gaps if gap.reason == reason]
+
+
+def list_covered(gateway: Gateway) -> list[tuple[int, Gap]]:
+    """Return which acquired timestamps some gap calls missing."""
+    return [(at, gap) for gap in gateway.gaps for at in gateway.taken if gap.first < at < gap.last]
