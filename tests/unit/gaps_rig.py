@@ -56,6 +56,11 @@ class Gateway:
         frames = self.timeline.admit(Frame([stamp], {"a": [1.0]}), now_ns)
         self.collector.add(PUMP, frames)
 
+    def read_nothing_new(self, took_s: float) -> None:
+        """Read the machine; its value is within the deadband."""
+        self.wait(took_s)
+        self.collector.add(PUMP, [], self.read_clocks()[0] - round(took_s / 2 * NS_PER_S))
+
     def poll_late(self, took_s: float, cycles: int, *, half_stepped_s: float = 0.0) -> None:
         """Read it so slowly that some polls, one a second, fall out."""
         self.poll(took_s, half_stepped_s=half_stepped_s)
