@@ -32,10 +32,12 @@ class Gatherer:
         self._all = list(range(len(tags)))
         self._asked = self._all
         """The places of the last answer in which every tag stood once: most are asked for again."""
-        self._asked_names = list(tags)
+        self._asked_names: dict[str, Column] = dict.fromkeys(tags, ())
         self._times = [0] * len(tags)
         self._values: list[Value] = [None] * len(tags)
         self._codes = [_NEVER] * len(tags)
+        self._newest_ns = 0
+        """No tag has said anything later."""
         self._columns: dict[int, _Column] = {}
         self._unordered: set[int] = set()
         self._overflows: list[Overflow] = []
@@ -51,6 +53,7 @@ class Gatherer:
         news = self._find_plain_news(told[0] if len(told) == 1 else join_rows(told))
         if news is not None:
             return self._make_frames(*news)
+        self._newest_ns = max(self._newest_ns, *[max(rows.timestamps) for rows in told])
         for rows in told:
             if rows.codes or rows.overflowed:
                 self._add_marked(rows)
@@ -71,6 +74,8 @@ class Gatherer:
         places, times, values = rows.places, rows.timestamps, rows.values
         if rows.overflowed or not self._is_each_once(places):
             return None
+        if not rows.codes and min(times) > self._newest_ns:
+            return places, times, values
         are_newer = list(map(gt, times, map(self._times.__getitem__, places)))
         for row, code in rows.codes.items():
             place = places[row]
@@ -93,7 +98,8 @@ class Gatherer:
         if places != self._asked:
             if len(set(places)) < len(places):
                 return False
-            self._asked, self._asked_names = places, [self._tags[place] for place in places]
+            self._asked = places
+            self._asked_names = dict.fromkeys([self._tags[place] for place in places], ())
         return True
 
     def _make_frames(self, places: list[int], times: list[int], values: list[Value]) -> list[Frame]:
@@ -103,12 +109,22 @@ class Gatherer:
         else:
             for place, time, value in zip(places, times, values, strict=True):
                 self._times[place], self._values[place], self._codes[place] = time, value, quality.GOOD
-        # What has nothing new was left out of the places.
-        names = self._asked_names if len(places) == len(self._asked) else [self._tags[at] for at in places]
-        if times and times.count(times[0]) == len(times):
-            return [Frame([times[0]], dict(zip(names, zip(values), strict=True)))]
+        if not times:
+            return []
+        self._newest_ns = max(self._newest_ns, max(times))
+        if len(places) == len(self._asked):
+            names = self._asked_names
+        else:  # what has nothing new was left out of the places
+            names = dict.fromkeys([self._tags[place] for place in places], ())
+        if times.count(times[0]) == len(times):
+            columns = names.copy()  # which is of the right size at once
+            columns.update(zip(names, zip(values), strict=True))
+            return [Frame([times[0]], columns)]
+        told = zip(times, names, zip(values), strict=True)
+        if len(set(times)) == len(times):
+            return [Frame([time], {name: column}) for time, name, column in told]
         shared: dict[int, dict[str, Column]] = {}
-        for time, name, column in zip(times, names, zip(values), strict=True):
+        for time, name, column in told:
             frame = shared.get(time)
             if frame is None:
                 shared[time] = {name: column}

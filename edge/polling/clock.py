@@ -98,24 +98,26 @@ class Timeline:
 
     def admit(self, frame: Frame, now_ns: int) -> list[Frame]:
         """Return what of `frame` is new, in order after everything admitted before."""
-        first, last = frame.timestamps[0], frame.timestamps[-1]
+        first, last, tags = frame.timestamps[0], frame.timestamps[-1], frame.values
         # What begins after all that any tag has said needs no look at each.
-        if first > self._newest_ns:
+        is_newest = first > self._newest_ns
+        if is_newest and (len(tags) > 1 or self._groups):
+            self._note_group(tuple(tags), last)
+        else:
+            if self._groups:
+                self._spread_groups()
+            known = self._last_ns
+            if not is_newest:
+                for tag in tags:
+                    if known.get(tag, 0) >= first:
+                        return self._straighten(frame, now_ns)
+            for tag in tags:
+                known[tag] = last
+        if last > self._newest_ns:
             self._newest_ns = last
-            self._note_group(tuple(frame.values), last)
-            return [frame]
-        self._spread_groups()
-        known = self._last_ns
-        if all(known.get(tag, 0) < first for tag in frame.values):
-            known.update(dict.fromkeys(frame.values, last))
-            self._newest_ns = max(last, self._newest_ns)
-            return [frame]
-        return self._straighten(frame, now_ns)
+        return [frame]
 
     def _note_group(self, tags: tuple[str, ...], last_ns: int) -> None:
-        if len(tags) == 1 and not self._groups:
-            self._last_ns[tags[0]] = last_ns
-            return
         begin = tags[:1]
         group = self._groups.get(begin)
         if group is not None and group[0] == tags:
