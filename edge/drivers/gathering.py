@@ -111,7 +111,8 @@ class Gatherer:
                 self._times[place], self._values[place], self._codes[place] = time, value, quality.GOOD
         if not times:
             return []
-        self._newest_ns = max(self._newest_ns, max(times))
+        newest_ns = max(times)
+        self._newest_ns = max(self._newest_ns, newest_ns)
         if len(places) == len(self._asked):
             names = self._asked_names
         else:  # what has nothing new was left out of the places

@@ -113,7 +113,7 @@ class Timeline:
                         return self._straighten(frame, now_ns)
             for tag in tags:
                 known[tag] = last
-        if last > self._newest_ns:
+        if last > self._newest_ns:  # noqa: PLR1730  # a call of `max` for each frame costs a tenth of all this
             self._newest_ns = last
         return [frame]
 
