@@ -127,9 +127,7 @@ class GapBook:
         self.gaps_total[machine] = self.gaps_total.get(machine, 0) + len(told)
         kept = self._pending.setdefault(machine, [])
         kept += told
-        excess = len(kept) - self._gaps_pending_max
-        if excess > 0:
-            kept[: excess + 1] = [_join(kept[: excess + 1])]
+        self._limit(kept)
 
     def drop(self, machine: MachinePath, frames: Iterable[Frame]) -> None:
         """These frames, the oldest that were waiting, are lost for want of memory."""
@@ -194,10 +192,16 @@ class GapBook:
         self._pending_out = {}
         for machine, kept in since.items():
             self._pending.setdefault(machine, []).extend(kept)
+            self._limit(self._pending[machine])
         # What was dropped meanwhile lies behind the frames that come back now: it is no part of what goes on.
         for machine, gap in _list_dropped(self._dropped):
             self.add(machine, [gap])
         self._dropped, self._dropped_out, self._reached_out = self._dropped_out, {}, {}
+
+    def _limit(self, kept: list[Gap]) -> None:
+        excess = len(kept) - self._gaps_pending_max
+        if excess > 0:
+            kept[: excess + 1] = [_join(kept[: excess + 1])]
 
 
 def _list_dropped(dropped: Mapping[Key, _Dropped]) -> list[tuple[MachinePath, Gap]]:

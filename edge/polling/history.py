@@ -50,7 +50,8 @@ class HistoryFiller:
         self._driver = driver if isinstance(driver, HasHistory) and s_max > 0 else None
         self._collector = collector
         self._ns_max = round(s_max * NS_PER_S)
-        self._fills: deque[_Fill] = deque(maxlen=FILLS_WAITING_MAX)
+        self._fills: deque[_Fill] = deque()
+        self._filling: _Fill | None = None
         self._asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._page_s = PAGE_S_START
@@ -63,10 +64,20 @@ class HistoryFiller:
             return
         for gap in ended:
             self._fills.append(_Fill(gap, max(gap.first, gap.last - self._ns_max)))
+            if len(self._fills) > FILLS_WAITING_MAX:
+                self._leave(self._fills.popleft().gap)
         if ended:
             self._asked.set()
         if self._task is not None and self._task.done():
             self._task.result()
+
+    def _leave(self, gap: Gap) -> None:
+        log.warning(
+            "history_left",
+            machine=str(self._machine),
+            span=say_duration((gap.last - gap.first) / NS_PER_S),
+            reason=f"more than {FILLS_WAITING_MAX} gaps wait to be filled: the oldest stays as it is",
+        )
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -84,14 +95,16 @@ class HistoryFiller:
     async def _run(self, driver: HasHistory) -> None:
         try:
             while True:
-                while self._fills:
-                    await self._fill(driver, self._fills[0])
-                    self._fills.popleft()
+                while self._filling is not None or self._fills:
+                    self._filling = self._filling or self._fills.popleft()
+                    await self._fill(driver, self._filling)
+                    self._filling = None
                 self._asked.clear()
                 await self._asked.wait()
         except NotConnected:  # the poller hears it, too: what is left goes on with the next connection
             return
         except HistoryRefused as refusal:
+            self._filling = None
             self._fills.clear()
             if not self._refusal_said:
                 self._refusal_said = True
@@ -109,7 +122,7 @@ class HistoryFiller:
                 reason=f"the machine took longer than {PAGE_TIMEOUT_S:g} s for a page of its history",
             )
         finally:
-            if fill.filled and self._fills and self._fills[0] is fill:
+            if fill.filled:
                 told = msgspec.structs.replace(gap, filled=fill.filled)
                 self._collector.gaps.add(self._machine, [told])
         if fill.filled:

@@ -60,6 +60,20 @@ def test_too_many_gaps_become_one_that_covers_all_of_the_oldest() -> None:
     assert kept[1:] == many[21:]
 
 
+def test_a_disk_that_goes_on_refusing_costs_no_memory_without_end() -> None:
+    """Gaps that come while a write is under way count as well once it has failed; none is uncovered."""
+    book = make_book()
+    many = [Gap(n * NS_PER_S, n * NS_PER_S + 9, "overflow", ["flow"], 2) for n in range(1, 101)]
+    for at in range(0, 100, 10):
+        book.take(0, with_frames=True)
+        book.add(PUMP, many[at : at + 10])
+        book.give_back()
+    kept = list_gaps(book.take(0, with_frames=True))
+    assert len(kept) == 10
+    assert sum(gap.values or 0 for gap in kept) == 200
+    assert all(any(gap.first <= one.first and one.last <= gap.last for gap in kept) for one in many)
+
+
 def test_how_far_a_silent_machine_is_acquired_is_written_down_now_and_then() -> None:
     """With frames at once; without, every ten seconds, so that a disk at rest stays at rest."""
     book = make_book()

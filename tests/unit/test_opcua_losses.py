@@ -7,9 +7,11 @@ from edge.drivers.columns import Overflow
 from edge.drivers.news import Dropped
 from edge.drivers.opcua.losses import Losses, LostMessages
 from edge.drivers.opcua.sequences import MISSING_MAX, Sequence
-from models.telemetry import Gap
+from edge.polling.gap_book import GapBook
+from models.telemetry import Gap, MachinePath
 
 LAST = 2**32 - 1
+PUMP = MachinePath.parse("site/area/line/pump")
 
 
 def test_overflows_of_one_call_are_one_gap() -> None:
@@ -28,7 +30,23 @@ def test_an_overflow_before_anything_was_told_has_a_span() -> None:
     """The first value of a tag can be marked: the gap then ends with it."""
     losses = Losses(["a", "b"])
     losses.note_overflows([Overflow(0, 0, 20)])
-    assert [(gap.first, gap.last) for gap in losses.take()] == [(19, 20)]
+    assert [(gap.first, gap.last, gap.values) for gap in losses.take()] == [(18, 20, 1)]
+
+
+def test_what_was_lost_before_anything_was_told_is_recorded() -> None:
+    """The book of gaps leaves out what holds no instant: an overflow or a lost message is none of that."""
+    losses = Losses(["a", "b"])
+    losses.note_overflows([Overflow(0, 0, 2_000), Overflow(1, 3_000, 3_000)])
+    losses.note_messages(LostMessages([0], 0, 2_000, lost=3))
+    book = GapBook()
+    book.add(PUMP, losses.take())
+    coverage = book.take(0, with_frames=False)
+    assert coverage is not None
+    ((_, gaps),) = coverage.gaps
+    assert {gap.reason: (gap.first, gap.last, gap.values) for gap in gaps} == {
+        "overflow": (2_000, 3_000, 2),
+        "notifications_lost": (1_998, 2_000, None),
+    }
 
 
 def test_lost_messages_name_the_tags_of_their_subscription() -> None:
@@ -63,7 +81,7 @@ def test_whatever_is_lost_the_gap_is_one_that_travels(told: list[tuple[int, int,
         losses.note_overflows([Overflow(place, first, last)])
     (gap,) = losses.take()
     assert isinstance(gap, Gap)
-    assert gap.first < gap.last
+    assert gap.last - gap.first > 1, "it holds an instant, or it would not be recorded"
     assert gap.values == len(told)
     assert len(gap.detail) <= 300
 

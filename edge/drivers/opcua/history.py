@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from time import time_ns
-from typing import NoReturn
 
 import msgspec
 import structlog
@@ -60,30 +59,27 @@ class _Page(msgspec.Struct):
 
 
 class History:
-    """The history of one machine's tags; remembers which of them have none, and whether any has."""
+    """The history of one machine's tags; remembers which of them have none."""
 
     def __init__(self, tags: Sequence[str], waveforms: Iterable[int] = ()) -> None:
         self._tags = tags
         # Their features are made of what is read live: a history of them would be thousands of numbers a row.
         self._without: dict[int, int] = dict.fromkeys(waveforms, quality.BAD_NOT_SUPPORTED)
-        self._refusal = ""
 
     async def read(self, session: OpcuaSession, first_ns: int, last_ns: int) -> list[Frame]:
         """Return what lies between the two instants, both exclusive; raise `HistoryRefused`."""
-        if self._refusal:
-            raise HistoryRefused(self._refusal)
         wanted = [place for place in session.chosen if place not in self._without]
         found: list[Rows] = []
         for at in range(0, len(wanted), NODES_PER_PAGE):
             found += await self._read_pages(session, first_ns, last_ns, wanted[at : at + NODES_PER_PAGE])
-            if sum(len(rows.places) for rows in found) > VALUES_MAX:
+            if _count(found) > VALUES_MAX:
                 log.warning(
                     "history_cut", values_max=VALUES_MAX, tags_left=len(wanted) - at, reason=_TOO_LONG
                 )
                 break
         if self._without.keys() >= session.chosen.keys():
             codes = sorted({quality.describe(code) for code in self._without.values()})
-            self._refuse(
+            raise HistoryRefused(
                 f"the server gives out no history of these tags ({', '.join(codes) or 'no node is there'}): "
                 "let it record them, and allow this user to read it"
             )
@@ -94,29 +90,40 @@ class History:
     ) -> list[Rows]:
         """Return what the nodes of some tags have, page after page until there is no more or it is enough."""
         found: list[Rows] = []
+        left = [(first_ns, list(places))]
+        while left:
+            since_ns, wanted = left.pop()
+            answers = await self._read_span(session, since_ns, last_ns, wanted, _count(found))
+            found += [answer.rows for answer in answers]
+            if _count(found) > VALUES_MAX:
+                break
+            for answer in answers:
+                # Some servers give as many as were asked for, and no point from which to go on.
+                if answer.is_cut and max(answer.rows.timestamps) > since_ns:
+                    left.append((max(answer.rows.timestamps), [answer.place]))
+        return found
+
+    async def _read_span(
+        self, session: OpcuaSession, first_ns: int, last_ns: int, places: Sequence[int], count: int
+    ) -> list[_Page]:
+        """Return all pages that the server keeps a point for, while there are not more than enough values."""
+        found: list[_Page] = []
         pages = [_Page(place, None) for place in places]
         ask = partial(_ask_for_pages, session, _describe_span(first_ns, last_ns))
         for number in range(PAGES_MAX):
-            answers = await session.try_call(pages, partial(ask, releases=number == PAGES_MAX - 1))
-            if isinstance(answers, str):
-                self._refuse(answers)
+            releases = number == PAGES_MAX - 1 or (number > 0 and count > VALUES_MAX)
+            answers = await session.try_call(pages, partial(ask, releases=releases))
+            if isinstance(answers, str):  # it may be too busy today: the next connection asks again
+                raise HistoryRefused(answers)
             for answer in answers:
                 if answer.code in _REFUSALS:
                     self._without[answer.place] = answer.code
-                found.append(answer.rows)
-                if answer.is_cut:
-                    # Some servers give as many as were asked for, and no point from which to go on.
-                    after_ns = max(answer.rows.timestamps)
-                    if after_ns > first_ns:
-                        found += await self._read_pages(session, after_ns, last_ns, [answer.place])
+            found += answers
+            count += _count(answer.rows for answer in answers)
             pages = [answer for answer in answers if answer.point]
             if not pages:
                 break
         return found
-
-    def _refuse(self, reason: str) -> NoReturn:
-        self._refusal = reason
-        raise HistoryRefused(reason)
 
 
 async def _ask_for_pages(
@@ -163,6 +170,10 @@ def _describe_span(first_ns: int, last_ns: int) -> ua.ReadRawModifiedDetails:
         NumValuesPerNode=VALUES_PER_PAGE,
         ReturnBounds=False,
     )
+
+
+def _count(found: Iterable[Rows]) -> int:
+    return sum(len(rows.places) for rows in found)
 
 
 def _cut(rows: Rows, first_ns: int, last_ns: int) -> Rows:

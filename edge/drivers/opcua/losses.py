@@ -53,7 +53,7 @@ class Losses:
             return
         self._add(
             Gap(
-                first=min(one.first_ns or one.last_ns - 1 for one in overflows),
+                first=min(one.first_ns or one.last_ns for one in overflows),
                 last=max(one.last_ns for one in overflows),
                 reason="overflow",
                 tags=self._name(one.place for one in overflows),
@@ -66,7 +66,7 @@ class Losses:
         """Messages did not come, nor when they were asked for once more."""
         self._add(
             Gap(
-                first=lost.first_ns or lost.last_ns - 1,
+                first=lost.first_ns or lost.last_ns,
                 last=lost.last_ns,
                 reason="notifications_lost",
                 tags=self._name(lost.places),
@@ -97,9 +97,12 @@ class Losses:
 
 
 def _order(gap: Gap) -> Gap:
-    """Return the gap with its ends in order: tags of unequal clocks may disagree about them."""
+    """Return the gap with its ends in order, as tags of unequal clocks may disagree about them.
+
+    There is an instant between them, however little is known: a gap that holds none is not recorded.
+    """
     first, last = sorted((gap.first, gap.last))
-    return msgspec.structs.replace(gap, first=first, last=max(last, first + 1))
+    return msgspec.structs.replace(gap, first=min(first, last - 2), last=last)
 
 
 def _merge(one: Gap, other: Gap) -> Gap:
