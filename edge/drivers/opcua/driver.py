@@ -115,6 +115,8 @@ class OpcuaDriver:
 
     def take_gaps(self) -> list[Gap]:
         """Return what the server, or we, could not keep since the last call."""
+        if self._following is not None:  # it may have ended since the last read
+            self._following.note_losses(self._losses)
         return self._losses.take() + self._waveforms.take_gaps()
 
     def read_silence_s(self) -> float:

@@ -80,6 +80,8 @@ class Following:
                 one.check_alive()
         except NotConnected as error:
             self._end = str(error)
+            for one in self._subscriptions:
+                one.give_up()
             rows = self._news.take()
             if not rows:
                 raise

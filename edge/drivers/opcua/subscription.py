@@ -139,20 +139,31 @@ class OpcuaSubscription:
 
     async def recover(self) -> None:
         """Ask for the messages that are missing once more; what stays missing is to be taken as lost."""
-        missing, self._missing = self._missing, []
-        if not missing:
-            return
-        gap = self._gap
-        assert gap is not None  # take_message found both at once
-        for number in missing:
-            told = await self._session.call([number], self._republish)
-            if told[0] is None:
-                gap.lost += 1
-            elif told[0].rows is not None:
-                self._put(told[0].rows)
+        for _ in range(len(self._missing)):
+            try:
+                (told,) = await self._session.call(self._missing[:1], self._republish)
+            except NotConnected:
+                self.give_up()
+                raise
+            del self._missing[0]
+            if told is None:
+                self._count_lost(1)
+            elif told.rows is not None:
+                self._put(told.rows)
+
+    def give_up(self) -> None:
+        """Count as lost what is missing: it cannot be asked for any more."""
+        self._count_lost(len(self._missing))
+        self._missing = []
+
+    def _count_lost(self, count: int) -> None:
+        if self._gap is not None:
+            self._gap.lost += count
 
     def take_lost(self) -> LostMessages | None:
-        """Return which messages are lost since the last call."""
+        """Return which messages are lost since the last call; None while some are yet to be asked for."""
+        if self._missing:
+            return None
         gap, self._gap = self._gap, None
         return gap if gap is not None and gap.lost else None
 
@@ -166,9 +177,10 @@ class OpcuaSubscription:
         times = message.rows.timestamps
         missing = self._sequence.hear(message.sequence)
         if missing:
-            before = self._gap.first_ns if self._gap is not None else self._last_ns
+            before = self._gap or LostMessages(self.places, self._last_ns, 0)
             self._missing += missing
-            self._gap = LostMessages(self.places, before, min(times, default=self._last_ns + 1))
+            last_ns = max(before.last_ns, min(times, default=self._last_ns + 1))
+            self._gap = LostMessages(self.places, before.first_ns, last_ns, before.lost)
         if times:
             self._last_ns = max(times)
         self._put(message.rows)
