@@ -154,7 +154,7 @@ async def test_a_short_answer_is_never_taken_for_values(rig: ModbusRig) -> None:
     assert values == {f"r{at}": float(at) for at in range(16)} | {"wide": float(0x0014_0015_0016_0017)}
     rig.cut_answers_from = 3
     (frame,) = [frame for frame in await driver.read() if "wide" in frame.values]
-    assert frame.values["wide"] == [None]
+    assert frame.values["wide"] == (None,)
     assert frame.quality["wide"] == {0: quality.BAD_COMMUNICATION_ERROR}
     await driver.close()
 
@@ -164,7 +164,7 @@ async def test_a_value_that_needed_a_second_request_is_uncertain(rig: ModbusRig)
     rig.delay_s, rig.delays_max = 0.4, 1
     driver = await connect(rig.port, [tag("a", 1)], timeout_s=0.25)
     (frame,) = await driver.read()
-    assert frame.values == {"a": [1.0]}
+    assert frame.values == {"a": (1.0,)}
     assert frame.quality == {"a": {0: quality.UNCERTAIN}}
     (frame,) = await driver.read()
     assert frame.quality == {}

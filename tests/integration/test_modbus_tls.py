@@ -41,7 +41,7 @@ async def test_tls_is_spoken_with_whom_the_authority_vouches_for(tmp_path: Path)
     driver = build(rig, ca_file=str(tmp_path / "ca.pem"), server_name="plc-7.plant.example")
     await driver.connect()
     (frame,) = await driver.read()
-    assert frame.values == {"a": [1_001.0]}
+    assert frame.values == {"a": (1_001.0,)}
     await driver.close()
     await rig.stop()
 
@@ -75,7 +75,7 @@ async def test_a_machine_that_asks_for_a_certificate_gets_ours(tmp_path: Path) -
     driver = build(rig, ca_file=str(tmp_path / "ca.pem"), server_name="plc-7", **own)
     await driver.connect()
     (frame,) = await driver.read()
-    assert frame.values == {"a": [1_001.0]}
+    assert frame.values == {"a": (1_001.0,)}
     await driver.close()
     await rig.stop()
 

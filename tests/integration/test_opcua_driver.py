@@ -63,8 +63,8 @@ async def test_tags_of_one_instant_share_a_frame(opcua: OpcuaRig) -> None:
         await opcua.write(name, 1.5, source=START)
     await opcua.write("c", 2.5, source=START + timedelta(seconds=1))
     frames = await driver.read()
-    assert Frame([START_NS], {"a": [1.5], "b": [1.5]}) in frames
-    assert Frame([START_NS + 1_000_000_000], {"c": [2.5]}) in frames
+    assert Frame([START_NS], {"a": (1.5,), "b": (1.5,)}) in frames
+    assert Frame([START_NS + 1_000_000_000], {"c": (2.5,)}) in frames
     await driver.close()
 
 
@@ -74,10 +74,10 @@ async def test_polling_leaves_out_what_has_not_changed(opcua: OpcuaRig) -> None:
     driver = build(opcua, {"a": "a"}, mode="poll")
     await driver.connect()
     await opcua.write("a", 2.0, source=START)
-    assert await driver.read() == [Frame([START_NS], {"a": [2.0]})]
+    assert await driver.read() == [Frame([START_NS], {"a": (2.0,)})]
     assert await driver.read() == []
     await opcua.write("a", 2.0, source=START + timedelta(microseconds=1))
-    assert await driver.read() == [Frame([START_NS + 1_000], {"a": [2.0]})]
+    assert await driver.read() == [Frame([START_NS + 1_000], {"a": (2.0,)})]
     await driver.close()
 
 
