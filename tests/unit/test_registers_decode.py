@@ -148,3 +148,29 @@ def test_a_decimal_in_a_float32_register_is_that_decimal_again() -> None:
     """12.3 is sent as 12.3, not as 12.300000190734863."""
     numbers = struct.unpack("4f", struct.pack("4f", 12.3, 0.1, 61.57, 16_777_217.0))
     assert shorten_float32(numbers) == [12.3, 0.1, 61.57, 16_777_216.0]
+
+
+def write_shortest(number: float) -> float:
+    """Six digits are enough for a decimal of six; then as many as it takes."""
+    texts = (float(f"{number:.{digits}g}") for digits in (6, 7, 8, 9))
+    return next(short for short in texts if fit(short) == number)
+
+
+def fit(number: float) -> float:
+    """Return the nearest float32."""
+    return float(struct.unpack("f", struct.pack("f", number))[0])
+
+
+float32s = st.floats(-8e9, 8e9, width=32) | st.builds(
+    lambda digits, places: fit(float(f"{digits}e-{places}")), st.integers(-(10**8), 10**8), st.integers(0, 12)
+)
+
+
+@given(st.lists(float32s, min_size=1, max_size=30), st.sampled_from([1, 20]))
+def test_reckoning_shortens_as_writing_does(numbers: list[float], times: int) -> None:
+    """Few numbers or a long column, of any size, with any number of digits: the same doubles and signs."""
+    column = [number for number in numbers if number == 0 or abs(number) >= 1e-15] * times
+    expected = [number if number == 0 else write_shortest(number) for number in column]
+    assert list(map(repr, shorten_float32(column))) == list(map(repr, expected))
+    assert shorten_float32([fit(0.000987), fit(-9.87e-7)]) == [0.000987, -9.87e-7]
+    assert shorten_float32([fit(1.5e-38)] * 20) == [1.5e-38] * 20

@@ -4,7 +4,7 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from itertools import compress, count
-from math import inf, nan
+from math import floor, inf, log10, nan
 from operator import ne
 from typing import Any, Literal
 
@@ -109,19 +109,68 @@ def _fit_float(kind: RegisterType, marker: float) -> float:
 def shorten_float32(numbers: Sequence[float]) -> list[float]:
     """Return, for each float32, the double whose text is the shortest that gives the same float32 again.
 
-    12.3 in a float32 register is 12.300000190734863 as a double; seven digits mostly say the same float32,
-    nine always do (IEEE 754). Each check packs a whole column at once.
+    12.3 in a float32 register is 12.300000190734863 as a double; six or seven digits mostly say the same
+    float32, nine always do (IEEE 754). Columns are rounded by reckoning, at a third of what text costs, where
+    that gives the same bits: a float32 (24 bits) times 10**12 (28 bits beside its twos) is exact, and so is
+    the nearest double to a whole number below 2**53 divided by 10**22 at most. The rest goes through text.
     """
-    few, *more = _DIGITS["f"]
-    short = _write_and_read(few, numbers)
-    for digits in more:
-        layout = f"<{len(numbers)}f"
-        wrong = list(compress(count(), map(ne, struct.unpack(layout, struct.pack(layout, *short)), numbers)))
-        if not wrong:
-            break
-        for at, number in zip(wrong, _write_and_read(digits, [numbers[at] for at in wrong]), strict=True):
-            short[at] = number
+    tops = struct.pack(f"<{len(numbers)}f", *numbers)[3::4]
+    powers = list(map(_POWERS.__getitem__, tops))
+    short = _round_off(numbers, powers)
+    wrong = _find_changed(short, numbers)
+    if not wrong:
+        return short
+    near = [at for at in wrong if powers[at] <= _EXACT_MAX]
+    if len(near) >= _MANY:
+        wrong = [at for at in wrong if not powers[at] <= _EXACT_MAX]  # NaN, too
+        for more in (10.0, 100.0, 1000.0):
+            picked = [numbers[at] for at in near]
+            near = _put_in(short, near, picked, _round_off(picked, [powers[at] * more for at in near]))
+    for digits in _DIGITS["f"]:
+        picked = [numbers[at] for at in wrong]
+        wrong = _put_in(short, wrong, picked, _write_and_read(digits, picked))
     return short
+
+
+def _choose_power(top: int) -> float:
+    """Return the power of ten that gives numbers six digits, or seven, before the point; NaN for none.
+
+    `top` is the highest byte of their float32, which stands for two doublings. The larger of these begins at
+    half of 10**7 at most, times that power: below 2**23, where float32s lie closer than whole numbers do. So
+    no two decimals of these digits are the same float32, and one that is the number's is the nearest, too.
+    """
+    if top == 0:
+        return float(10**_POWER_MAX)  # zero stays zero; what is tiny beside it is told by its text
+    digits = floor(7 - log10(2.0 ** (2 * (top & 0x7F) - 125)))
+    return float(10**digits) if 0 <= digits <= _POWER_MAX else nan
+
+
+_POWER_MAX = 22
+_EXACT_MAX = 1e9  # with three digits more it is 10**12
+_MANY = 16  # fewer are written as text faster
+_ROUND = 1.5 * 2.0**52
+"""Added and taken away again it leaves any number below 2**51 whole, halves even."""
+
+_POWERS = [_choose_power(top) for top in range(256)]
+
+
+def _round_off(numbers: Sequence[float], powers: Sequence[float]) -> list[float]:
+    return [(number * power + _ROUND - _ROUND) / power for number, power in zip(numbers, powers, strict=True)]
+
+
+def _find_changed(short: Sequence[float], numbers: Sequence[float]) -> list[int]:
+    """Return the places at which the short number is another float32."""
+    layout = f"<{len(numbers)}f"
+    return list(compress(count(), map(ne, struct.unpack(layout, struct.pack(layout, *short)), numbers)))
+
+
+def _put_in(
+    short: list[float], places: Sequence[int], numbers: Sequence[float], made: Sequence[float]
+) -> list[int]:
+    """Take what was made of the numbers at the places; return those where it is another float32 still."""
+    for at, number in zip(places, made, strict=True):
+        short[at] = number
+    return [places[row] for row in _find_changed(made, numbers)]
 
 
 def _write_and_read(digits: int, numbers: Sequence[float]) -> list[float]:
