@@ -55,19 +55,22 @@ class Collector:
     def begin(self, machine: MachinePath, pace: Pace, *, comes_whole: bool = False) -> None:
         """The machine is read from now on; `comes_whole` where one read returns all that is due."""
         self._comes_whole[machine] = comes_whole
-        now_ns, mono_ns = self._read_clocks()
-        self.gaps.begin(machine, 0 if self.keeper.is_doubtful else now_ns, mono_ns, pace)
+        self.gaps.begin(machine, *self._look_at_clocks(), pace)
 
     def expect(self, machines: Iterable[MachinePath]) -> Coverage:
         """Return since when machines are read that never were; nothing while the clock is wrong."""
-        now_ns, boot_ns = self._read_clocks()
-        return self.gaps.expect(machines if self.keeper.judge.look(now_ns, boot_ns) else [], now_ns)
+        now_ns, _ = self._look_at_clocks()
+        return self.gaps.expect(machines if now_ns else [], now_ns)
 
     def end(self, machine: MachinePath) -> None:
         """The machine is not read any more."""
         self._comes_whole.pop(machine, None)
+        self.gaps.end(machine, *self._look_at_clocks())
+
+    def _look_at_clocks(self) -> tuple[int, int]:
+        """Return the wall clock, 0 while it is wrong, and the steady one."""
         now_ns, mono_ns = self._read_clocks()
-        self.gaps.end(machine, 0 if self.keeper.is_doubtful else now_ns, mono_ns)
+        return now_ns if self.keeper.judge.look(now_ns, mono_ns) else 0, mono_ns
 
     def lose(self, machine: MachinePath, reason: GapReason, detail: str) -> None:
         """Nothing of the machine is acquired from now on."""

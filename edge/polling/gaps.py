@@ -141,7 +141,7 @@ class MachineGaps:
     def miss(self, cycles: int, interval_ns: int) -> None:
         """So many polls fell out, around the newest one."""
         if self._loss is None:
-            self._rounds.miss(cycles, interval_ns)
+            self._tell_missed(self._rounds.miss(cycles, interval_ns))
 
     def begin_round(self) -> None:
         """What is admitted, held, seen or heard from here on is of one read."""
@@ -230,6 +230,7 @@ class MachineGaps:
         return at_mono_ns + (now_ns - mono_ns if self._lead_ns is None else self._lead_ns_max)
 
     def _wait(self, waiting: Waiting) -> None:
+        self._awaits_clock = True
         self._waiting.append(waiting)
         if len(self._waiting) > WAITING_MAX:
             self._waiting[:2] = [join_waiting(*self._waiting[:2])]

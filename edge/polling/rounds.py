@@ -31,18 +31,25 @@ class MissedSpan(NamedTuple):
 
 
 class _Missed(NamedTuple):
-    """So many polls that fell out around the read `late`, after the read `before`, if there was one."""
+    """So many polls that fell out around the newest read.
+
+    Of those due before it, since the read before, `earlier_max` are not told yet by that one, which told
+    `told_before`; now `told` are.
+    """
 
     cycles: int
     interval_ns: int
-    before: Round | None
-    late: Round
+    earlier_max: int
+    told_before: int
+    told: int
 
 
 class Rounds:
     """The last reads of one machine since its last loss, and the polls that fell out around the newest.
 
-    `heard` is what the read that is under way has brought so far.
+    `heard` is what the read that is under way has brought so far. What fell out before a late read is told
+    with it, and so are those after it with the next one, which may show that some belong there: then the
+    first are told again, from the same instant on, with another count.
     """
 
     def __init__(self, mono_ns: int) -> None:
@@ -51,6 +58,8 @@ class Rounds:
         self._before: Round | None = None
         self._newest: Round | None = None
         self._missed: _Missed | None = None
+        self._told = 0
+        """How many polls are told to have fallen out between the newest read and the one before."""
 
     def begin(self) -> None:
         """What is heard from here on is of one read."""
@@ -66,30 +75,59 @@ class Rounds:
         self._before, self._newest = newest, heard._replace(since_mono_ns=since_ns)
         return found
 
-    def miss(self, cycles: int, interval_ns: int) -> None:
-        """So many polls fell out around the newest read; where, the next one shows."""
-        if self._newest is not None:
-            self._missed = _Missed(cycles, interval_ns, self._before, self._newest)
+    def miss(self, cycles: int, interval_ns: int) -> list[MissedSpan]:
+        """So many polls fell out around the newest read; return as `end` does."""
+        if self._newest is None:
+            return []
+        # The read before it may have been late, too: then some of what fell out between them is told.
+        earlier_max = max(0, _count_due(self._before, self._newest, interval_ns) - self._told)
+        told = self._told
+        # What has no time yet is told once, when all of it is known.
+        earlier = 0 if self._newest.is_held else min(cycles, earlier_max)
+        self._missed = _Missed(cycles, interval_ns, earlier_max, told, told + earlier)
+        return self._tell_earlier(told + earlier) if earlier else []
 
     def break_off(self, mono_ns: int) -> list[MissedSpan]:
-        """The machine is lost: what comes next does not follow what was. Return as `end` does."""
-        found = self._split(None)
-        self._before = self._newest = None
-        self._since_mono_ns = mono_ns
+        """The machine is lost: what fell out since the newest read is part of that. Return as `end` does."""
+        missed, found = self._missed, []
+        if missed is not None:
+            earlier = missed.told_before + min(missed.cycles, missed.earlier_max)
+            found = self._tell_earlier(earlier) if earlier != missed.told else []
+        self._before = self._newest = self._missed = None
+        self._since_mono_ns, self._told = mono_ns, 0
         return found
 
-    def _split(self, after: Round | None) -> list[MissedSpan]:
-        """Tell the polls that fell out before the late one from those after it, if that is known."""
-        missed, self._missed = self._missed, None
-        if missed is None:
+    def _tell_earlier(self, count: int) -> list[MissedSpan]:
+        if self._before is None or self._newest is None:  # there was a loss, whose gap covers that
             return []
-        later = 0
-        if after is not None:
-            passed = round(measure_between(missed.late, after) / missed.interval_ns)
-            later = min(missed.cycles, max(0, passed - 1))
-        spans = [(missed.cycles - later, missed.before, missed.late), (later, missed.late, after)]
-        # Where there is no read before it there was a loss, whose gap covers that.
-        return [find_span(count, one, two) for count, one, two in spans if count and one and two]
+        return [find_span(count, self._before, self._newest)]
+
+    def _split(self, after: Round) -> list[MissedSpan]:
+        """Tell the polls that fell out before the late one from those after it."""
+        missed, self._missed, self._told = self._missed, None, 0
+        if missed is None or self._newest is None:
+            return []
+        later_max = _count_due(self._newest, after, missed.interval_ns)
+        later = _share(missed.cycles, missed.earlier_max, later_max)
+        earlier = missed.told_before + min(missed.cycles - later, missed.earlier_max)
+        self._told = later
+        found = self._tell_earlier(earlier) if earlier != missed.told else []
+        return [*found, find_span(later, self._newest, after)] if later else found
+
+
+def _share(cycles: int, earlier_max: int, later_max: int) -> int:
+    """Return how many of the polls that fell out belong after the late one: neither long span goes untold."""
+    if not later_max or not earlier_max:
+        return min(cycles, later_max)
+    later = round(cycles * later_max / (earlier_max + later_max))
+    return min(max(later, 1), cycles - 1)
+
+
+def _count_due(before: Round | None, after: Round | None, interval_ns: int) -> int:
+    """Return how many polls were due between two reads; none where one of them is not known."""
+    if before is None or after is None:
+        return 0
+    return max(0, round(measure_between(before, after) / interval_ns) - 1)
 
 
 def measure_between(before: Round, after: Round) -> int:

@@ -14,24 +14,41 @@ NOW = 1_795_337_912 * NS_PER_S
 class Gateway:
     """Its machine is stamped by the wall clock, as Modbus is; seconds are those of the steady clock.
 
-    `taken` are the timestamps that were acquired, in order; `gaps` what was recorded. A disk that holds
-    values for the clock is not there: they wait in memory.
+    `taken` are the timestamps that were acquired, in order; `gaps` what was recorded, `reached` how far it
+    was. Nothing of that is forgotten by a new start. A disk that keeps values for the clock is not there:
+    they wait in memory, for at most `values_max` values.
     """
 
     def __init__(
-        self, *, wall_ns: int = NOW, reached_ns: int = 0, is_synchronised: bool | None = None
+        self,
+        *,
+        wall_ns: int = NOW,
+        reached_ns: int = 0,
+        is_synchronised: bool | None = None,
+        values_max: int = 10_000,
     ) -> None:
         self.second = 100.0
         self.wall_ns = wall_ns - 100 * NS_PER_S
         """What the wall clock shows more than the steady one."""
         self.taken: list[int] = []
         self.gaps: list[Gap] = []
+        self.reached = {str(PUMP): reached_ns} if reached_ns else {}
         self.is_synchronised = is_synchronised
-        self.collector = Collector(read_clocks=self.read_clocks)
+        self.values_max = values_max
+        self.start()
+
+    def start(self) -> None:
+        """Begin to run, with what the disk says and nothing else."""
+        self.collector = Collector(self.values_max, self.read_clocks)
         judge = ClockJudge(is_synchronised=lambda: self.is_synchronised)
         judge.look(*self.read_clocks())
         self.collector.keeper = ClockKeeper(judge)
-        self.collector.gaps.load({str(PUMP): reached_ns} if reached_ns else {})
+        self.collector.gaps.load(self.reached)
+        self.reached |= self.collector.expect([PUMP]).reached
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to read the machine, with settings that are new."""
         self.collector.begin(PUMP, Pace(), comes_whole=True)
         self.timeline = Timeline()
 
@@ -74,17 +91,29 @@ class Gateway:
         """It answers again."""
         self.collector.connect(PUMP)
 
-    def flush(self) -> list[Gap]:
+    def flush(self, *, at_end: bool = False) -> list[Gap]:
         """Commit all that waits; return the gaps among it."""
         taken = self.collector.take()
         self.taken += [at for _, frames in taken for frame in frames for at in frame.timestamps]
-        coverage = self.collector.take_coverage(with_frames=bool(taken))
+        coverage = self.collector.take_coverage(with_frames=bool(taken), at_end=at_end)
         if coverage is None:
             return []
         found = [gap for _, gaps in coverage.gaps for gap in gaps]
         self.gaps += found
+        self.reached |= coverage.reached
         self.collector.settle()
         return found
+
+    def refuse(self) -> None:
+        """Try to commit all that waits; the disk takes nothing, for a second."""
+        taken = self.collector.take()
+        self.collector.take_coverage(with_frames=bool(taken))
+        self.wait(1)
+        self.collector.give_back(taken)
+
+    def list_known(self) -> list[Gap]:
+        """Return the gaps as the cloud knows them: one told again under the same beginning counts once."""
+        return list({(gap.first, gap.reason, tuple(gap.tags)): gap for gap in self.gaps}.values())
 
 
 def measure(gaps: list[Gap], reason: GapReason = "cycles_missed") -> list[float]:
@@ -94,4 +123,4 @@ def measure(gaps: list[Gap], reason: GapReason = "cycles_missed") -> list[float]
 
 def list_covered(gateway: Gateway) -> list[tuple[int, Gap]]:
     """Return which acquired timestamps some gap calls missing."""
-    return [(at, gap) for gap in gateway.gaps for at in gateway.taken if gap.first < at < gap.last]
+    return [(at, gap) for gap in gateway.list_known() for at in gateway.taken if gap.first < at < gap.last]

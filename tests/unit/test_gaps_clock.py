@@ -71,8 +71,6 @@ def test_a_machine_with_a_clock_of_its_own_keeps_its_timestamps() -> None:
     steady_ns = gateway.read_clocks()[1]
     gateway.collector.add(PUMP, [_row(of_machine + steady_ns)])
     gateway.collector.miss(PUMP, 3, 1.0)
-    gateway.flush()
-    assert gateway.gaps == []
     gateway.wait(1)
     gateway.collector.add(PUMP, [_row(of_machine + steady_ns + NS_PER_S)])
     gateway.flush()
