@@ -99,9 +99,10 @@ class Collector:
         is its last sign of life.
         """
         now_ns, mono_ns = self._read_clocks()
-        *released, (_, admitted) = self.keeper.admit(machine, frames, now_ns, mono_ns)
-        for owner, late in released:
-            self._admit(owner, late, now_ns, mono_ns)
+        found = self.keeper.admit(machine, frames, now_ns, mono_ns)
+        admitted = found.pop()[1]
+        for owner, released in found:
+            self._admit(owner, released, now_ns, mono_ns)
         book = self.gaps.of(machine)
         if book is None:
             self._add(machine, admitted)

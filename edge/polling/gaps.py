@@ -145,17 +145,22 @@ class MachineGaps:
 
     def begin_round(self) -> None:
         """What is admitted, held, seen or heard from here on is of one read."""
-        self._rounds.begin()
+        self._rounds.heard = None
 
     def end_round(self) -> None:
         """That was what one read brought."""
-        self._tell_missed(self._rounds.end())
+        found = self._rounds.end()
+        if found:
+            self._tell_missed(found)
 
     def admit(self, frames: Sequence[Frame], now_ns: int, mono_ns: int) -> None:
         """These frames are acquired."""
         if not frames:
             return
-        newest = max([frame.timestamps[-1] for frame in frames])
+        first, newest = frames[0].timestamps[0], frames[0].timestamps[-1]
+        if len(frames) > 1:
+            first = min([frame.timestamps[0] for frame in frames])
+            newest = max([frame.timestamps[-1] for frame in frames])
         if self._loss is not None or self._return is not None:
             self._end_gaps(frames, now_ns, mono_ns)
         if newest > self._admitted_ns or self._admitted_ns > now_ns + AHEAD_NS:
@@ -167,7 +172,6 @@ class MachineGaps:
         if lead_ns > self._lead_ns_max or self._begins_anew or abs(offset_ns - self._offset_ns) > STEP_NS:
             self._lead_ns_max, self._begins_anew = lead_ns, False
         self._lead_ns, self._offset_ns = lead_ns, offset_ns
-        first = min([frame.timestamps[0] for frame in frames])
         self._rounds.heard = Round(first, newest, offset_ns, mono_ns)
         if self.pace.lag_ns:
             for frame in frames:

@@ -1,12 +1,15 @@
 """What one read of a machine brought, by both clocks, and how long it was between two of them. Pure."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import msgspec
 
 STEP_NS = 10_000_000
 """What two looks at both clocks differ by less was not set: it is slewed, or took its time between them."""
 
 
-class Round(NamedTuple):
+class Round(msgspec.Struct):
     """The first and the last timestamp of a read, and the gateway's clock less the steady one.
 
     While the clock is wrong (`is_held`) timestamps are the steady clock's, and `offset_ns` is 0. By the
@@ -28,6 +31,9 @@ class MissedSpan(NamedTuple):
     first_ns: int
     last_ns: int
     is_held: bool
+
+
+_NONE: Sequence[MissedSpan] = ()
 
 
 class _Missed(NamedTuple):
@@ -61,57 +67,56 @@ class Rounds:
         self._told = 0
         """How many polls are told to have fallen out between the newest read and the one before."""
 
-    def begin(self) -> None:
-        """What is heard from here on is of one read."""
-        self.heard = None
-
-    def end(self) -> list[MissedSpan]:
+    def end(self) -> Sequence[MissedSpan]:
         """That was what one read brought; return where the polls are missing that fell out before it."""
         heard, newest = self.heard, self._newest
         if heard is None:
-            return []
-        found = self._split(heard)
-        since_ns = self._since_mono_ns if newest is None else newest.mono_ns
-        self._before, self._newest = newest, heard._replace(since_mono_ns=since_ns)
+            return _NONE
+        found = _NONE
+        if self._missed is not None:
+            found = self._split(heard, self._missed)
+        elif self._told:
+            self._told = 0
+        heard.since_mono_ns = self._since_mono_ns if newest is None else newest.mono_ns
+        self._before, self._newest = newest, heard
         return found
 
-    def miss(self, cycles: int, interval_ns: int) -> list[MissedSpan]:
+    def miss(self, cycles: int, interval_ns: int) -> Sequence[MissedSpan]:
         """So many polls fell out around the newest read; return as `end` does."""
         if self._newest is None:
-            return []
+            return _NONE
         # The read before it may have been late, too: then some of what fell out between them is told.
         earlier_max = max(0, _count_due(self._before, self._newest, interval_ns) - self._told)
         told = self._told
         # What has no time yet is told once, when all of it is known.
         earlier = 0 if self._newest.is_held else min(cycles, earlier_max)
         self._missed = _Missed(cycles, interval_ns, earlier_max, told, told + earlier)
-        return self._tell_earlier(told + earlier) if earlier else []
+        return self._tell_earlier(told + earlier) if earlier else _NONE
 
-    def break_off(self, mono_ns: int) -> list[MissedSpan]:
+    def break_off(self, mono_ns: int) -> Sequence[MissedSpan]:
         """The machine is lost: what fell out since the newest read is part of that. Return as `end` does."""
-        missed, found = self._missed, []
+        missed, found = self._missed, _NONE
         if missed is not None:
             earlier = missed.told_before + min(missed.cycles, missed.earlier_max)
-            found = self._tell_earlier(earlier) if earlier != missed.told else []
+            found = self._tell_earlier(earlier) if earlier != missed.told else _NONE
         self._before = self._newest = self._missed = None
         self._since_mono_ns, self._told = mono_ns, 0
         return found
 
-    def _tell_earlier(self, count: int) -> list[MissedSpan]:
+    def _tell_earlier(self, count: int) -> Sequence[MissedSpan]:
         if self._before is None or self._newest is None:  # there was a loss, whose gap covers that
-            return []
+            return _NONE
         return [find_span(count, self._before, self._newest)]
 
-    def _split(self, after: Round) -> list[MissedSpan]:
+    def _split(self, after: Round, missed: _Missed) -> Sequence[MissedSpan]:
         """Tell the polls that fell out before the late one from those after it."""
-        missed, self._missed, self._told = self._missed, None, 0
-        if missed is None or self._newest is None:
-            return []
+        self._missed = None
+        assert self._newest is not None  # it is the one that was late
         later_max = _count_due(self._newest, after, missed.interval_ns)
         later = _share(missed.cycles, missed.earlier_max, later_max)
         earlier = missed.told_before + min(missed.cycles - later, missed.earlier_max)
         self._told = later
-        found = self._tell_earlier(earlier) if earlier != missed.told else []
+        found = self._tell_earlier(earlier) if earlier != missed.told else _NONE
         return [*found, find_span(later, self._newest, after)] if later else found
 
 
