@@ -74,7 +74,7 @@ class Gatherer:
         places, times, values = rows.places, rows.timestamps, rows.values
         if rows.overflowed or not self._is_each_once(places):
             return None
-        if not rows.codes and min(times) > self._newest_ns:
+        if not rows.codes and _find_span(times)[0] > self._newest_ns:
             return places, times, values
         are_newer = list(map(gt, times, map(self._times.__getitem__, places)))
         for row, code in rows.codes.items():
@@ -111,16 +111,16 @@ class Gatherer:
                 self._times[place], self._values[place], self._codes[place] = time, value, quality.GOOD
         if not times:
             return []
-        newest_ns = max(times)
-        self._newest_ns = max(self._newest_ns, newest_ns)
+        first_ns, last_ns = _find_span(times)
+        self._newest_ns = max(self._newest_ns, last_ns)
         if len(places) == len(self._asked):
             names = self._asked_names
         else:  # what has nothing new was left out of the places
             names = dict.fromkeys([self._tags[place] for place in places], ())
-        if times.count(times[0]) == len(times):
+        if first_ns == last_ns:
             columns = names.copy()  # which is of the right size at once
             columns.update(zip(names, zip(values), strict=True))
-            return [Frame([times[0]], columns)]
+            return [Frame([first_ns], columns)]
         told = zip(times, names, zip(values), strict=True)
         if len(set(times)) == len(times):
             return [Frame([time], {name: column}) for time, name, column in told]
@@ -193,6 +193,12 @@ class Gatherer:
             if column.codes is None:
                 column.codes = {}
             column.codes[len(column.values) - 1] = code
+
+
+def _find_span(times: list[int]) -> tuple[int, int]:
+    """Return the first and the last of some times; mostly all are one."""
+    first = times[0]
+    return (first, first) if times.count(first) == len(times) else (min(times), max(times))
 
 
 def _sort(column: _Column) -> None:
