@@ -78,8 +78,11 @@ class Sending:
             batch.sent_at = min(batch.sent_at, soon)
 
     def disconnect(self) -> None:
-        """The broker is gone. What is under way stays so: paho sends those again by itself."""
+        """The broker is gone, and with it what it has not answered for; the rest may still be receipted."""
         self._connected = False
+        self._by_mid.clear()
+        for sequence in [one for one, batch in self._under_way.items() if not batch.delivered]:
+            self._take_back(sequence)
         self._set_back(self._live)
         self._live_bytes = 0
         self._set_back(self._fetched)
@@ -87,7 +90,6 @@ class Sending:
     def reset(self) -> None:
         """The link was made anew: its message ids mean nothing any more."""
         self.disconnect()
-        self._by_mid.clear()
         for sequence in list(self._under_way):
             self._take_back(sequence)
 

@@ -41,6 +41,7 @@ class Link:
     `on_message(message)`; `on_state(state)` at every connect, refusal and loss; `on_delivered(mid, code)` at
     each PUBACK, where a code of 128 or more, or `NO_MATCHING_SUBSCRIBERS`, means that nobody has it, and at
     each answer that `ask_broker` asked for. `renew_will()`, before each CONNECT, returns its will.
+    In a loop a lost connection takes along what was unanswered; with a thread the next one sends it again.
     """
 
     def __init__(
@@ -169,9 +170,8 @@ class Link:
             raise LinkDown(f"no connection to the broker at {self._settings.address}")
         if not self._limits.takes(topic, payload):
             raise PacketTooLarge(f"the broker takes packets of {self.packet_bytes_max} bytes at most")
-        mid = None
-        if self._shortcut is not None and qos == 1 and not retain:
-            mid = self._shortcut.send_message(topic, payload)
+        plain = self._shortcut if qos == 1 and not retain else None
+        mid = plain.send_message(topic, payload) if plain is not None else None
         if mid is None:
             # A broker that retains nothing ends the connection over a message that asks for it.
             mid = publish(self._client, topic, payload, qos=qos, retain=retain and self._limits.retains)

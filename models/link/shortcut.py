@@ -56,8 +56,10 @@ class ShortcutClient(paho.Client):
         self._is_lost = False
 
     def begin_anew(self) -> None:
-        """A connection was opened: nothing of the one before counts any more."""
+        """A connection was opened: whatever the one before left unanswered is its sender's to send again."""
         self._sent.clear()
+        self._out_messages.clear()
+        self._inflight_messages = 0
         self._pieces.clear()
         self._unsent, self._missing, self._fed, self._is_lost = None, 0, b"", False
 

@@ -141,15 +141,22 @@ def test_a_receipt_that_does_not_come_means_again() -> None:
     assert wire.run(10.1) == [2]
 
 
-def test_what_the_broker_has_not_acknowledged_is_not_sent_twice() -> None:
-    """paho keeps and repeats a message without PUBACK: a second one would double it."""
+def test_what_the_broker_has_not_acknowledged_goes_with_the_next_connection() -> None:
+    """On one connection it is on its way; with the connection it is lost, and its place is free again."""
     wire = connected()
-    wire.sending.add_live([batch(1)])
-    wire.pump(0.0)
-    assert wire.sending.expire(1000.0) == 0
+    wire.sending.add_live([batch(number) for number in range(1, 5)])
+    assert wire.pump(0.0) == [1, 2, 3, 4]
+    wire.sending.deliver(1, 0, 0.1)
+    assert wire.sending.expire(9.0) == 0
     wire.sending.disconnect()
-    wire.sending.connect(1001.0)
-    assert wire.pump(1001.0) == []
+    assert wire.sending.unanswered == 0
+    wire.sending.connect(11.0)
+    wire.sending.deliver(2, 0, 11.0)
+    assert wire.pump(11.0) == [2, 3]  # half of all places, as ever for what is not live
+    wire.answer(11.1)
+    assert wire.pump(11.1) == [4]
+    wire.sending.receive([(1, 4)], 11.2)
+    assert wire.sending.is_idle
 
 
 def test_a_puback_that_names_a_failure_is_no_delivery() -> None:
