@@ -61,7 +61,7 @@ class Agent:
             self._watch = SettingsWatch(settings_file, self.reload, self._chores)
         self._sources = build_sources(settings.machines) if sources is None else list(sources)
         self._collector = Collector()
-        self._states = MachineStates()
+        self._states = MachineStates(self._chores.hurry)
         self._progress = Progress()
         self._pollers = MachinePollers(self._collector, self._states, self._progress, self._keep_alive)
         self.sparkplug: SparkplugPublisher | None = None

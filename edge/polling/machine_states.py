@@ -13,9 +13,10 @@ REASONS_MAX = 200
 
 
 class MachineStates:
-    """One `MachineStatus` per machine. `version` rises with every change worth telling."""
+    """One `MachineStatus` per machine. `version` rises with every change worth telling; `on_news` hears."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_news: Callable[[], None] = lambda: None) -> None:
+        self._on_news = on_news
         self.version = 0
         self.counters: dict[MachinePath, MachineCounters] = {}
         """What each machine's poller counts; kept over its restarts."""
@@ -38,7 +39,7 @@ class MachineStates:
         """The machine is not read any more."""
         self._states.pop(machine, None)
         self.counters.pop(machine, None)
-        self.version += 1
+        self._tell()
 
     def connect(self, machine: MachinePath, now_ns: int) -> None:
         """The machine answers."""
@@ -85,4 +86,8 @@ class MachineStates:
 
     def _put(self, machine: MachinePath, status: MachineStatus) -> None:
         self._states[machine] = status
+        self._tell()
+
+    def _tell(self) -> None:
         self.version += 1
+        self._on_news()

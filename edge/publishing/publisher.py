@@ -146,6 +146,7 @@ class Publisher:
             self._news.tell_connected(now)
         else:
             self._sending.disconnect()
+            self._awaited.clear()
             self.connected.clear()
             self._news.tell_lost(state.reason, now)
 
@@ -225,11 +226,10 @@ class Publisher:
 
     async def _tick(self) -> None:
         while True:
-            at_rest = self._sending.is_idle and not self._sending.backlog_total
-            if at_rest:
-                await self._chores.pause(TICK_AT_REST_S)
-            else:
+            if self.connected.is_set() and (self._sending.backlog_total or self._sending.trouble):
                 await asyncio.sleep(TICK_S)
+            else:  # all that may happen now is that a receipt stays out
+                await self._chores.pause(min(TICK_AT_REST_S, self._sending.receipt_timeout_s / 4))
             if self._link is not None and not self._link.is_alive():
                 raise LinkDied("the MQTT link ended unexpectedly: a new one is made")
             now = self._loop.time()

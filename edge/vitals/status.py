@@ -20,7 +20,9 @@ from models.link import LinkDown, PacketTooLarge
 from models.telemetry import Status, encode_status
 from models.telemetry.ranges import Range
 
-LOOK_S = 2.0
+NEWS_S = 2.0
+"""A machine that comes and goes is told of so often, not oftener."""
+
 MOVING_S = 5.0
 STATUS_S_MAX = 10.0
 SLACK_S = 0.5
@@ -36,8 +38,8 @@ log = structlog.get_logger()
 class StatusReporter:
     """Publishes the status at every connect, when something has happened, and now and then.
 
-    What a person or an alarm waits for is looked for every 2 s; sequences and counts that only move on are
-    told every 5 s, as the cloud counts what arrives by itself; with nothing new it is said every 10 s.
+    What becomes of a machine is told at once, but not twice within 2 s; sequences and counts that only move
+    on are told every 5 s, as the cloud counts what arrives by itself; with nothing new it is said every 10 s.
     """
 
     def __init__(
@@ -75,13 +77,15 @@ class StatusReporter:
                 self._publisher.fresh.clear()
                 said = None
             if self._publisher.connected.is_set():
+                if said is not None and said != self._look():
+                    await asyncio.sleep(max(0.0, said_at + NEWS_S - loop.time()))
                 news, moved = self._look(), self._outbox.moved_to
                 silent_s = loop.time() - said_at
                 if said != news or silent_s >= (STATUS_S_MAX if moved == counted else MOVING_S) - SLACK_S:
                     with suppress(LinkDown):
                         self._publish(await self.compose("online"))
                         said, counted, said_at = news, moved, loop.time()
-            await self._chores.pause(LOOK_S)
+            await self._chores.pause(MOVING_S)
 
     def _look(self) -> tuple[object, ...]:
         """Return what is worth telling at once when it changes."""
