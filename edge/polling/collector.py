@@ -8,7 +8,7 @@ from math import isfinite
 from edge.outbox.stored import Coverage
 from edge.polling.clock import read_clocks
 from edge.polling.clock_keeper import ClockKeeper
-from edge.polling.gap_book import GapBook
+from edge.polling.gap_book import MEMORY_FULL, GapBook
 from edge.polling.gaps import NS_PER_S, Pace, count_frames
 from edge.polling.gate import PollingGate
 from models.telemetry import Frame, GapReason, MachinePath
@@ -39,6 +39,9 @@ class Collector:
         self.arrived = asyncio.Event()
         """Set while something waits here."""
         self._pending: deque[Pending] = deque()
+        self._late: set[int] = set()
+        """Which frames here, by identity, fill a gap: they are no part of the row of values since."""
+        self._late_out: set[int] = set()
         self._comes_whole: dict[MachinePath, bool] = {}
         self._values = 0
 
@@ -122,6 +125,7 @@ class Collector:
 
     def add_late(self, machine: MachinePath, frames: list[Frame]) -> None:
         """Keep what a machine remembered of a gap: its timestamps are old, and right."""
+        self._late.update(map(id, frames))
         self._add(machine, frames)
 
     def _admit(self, machine: MachinePath, frames: list[Frame], now_ns: int, mono_ns: int) -> None:
@@ -152,6 +156,7 @@ class Collector:
         for machine, frames, _ in self._pending:
             by_machine.setdefault(machine, []).extend(frames)
         self._pending.clear()
+        self._late_out, self._late = self._late, set()
         self._values = 0
         self.crowded.clear()
         self.arrived.clear()
@@ -166,11 +171,13 @@ class Collector:
 
     def settle(self) -> None:
         """What was taken is committed."""
+        self._late_out = set()
         self.gaps.settle(self._read_clocks()[1])
 
     def give_back(self, taken: list[tuple[MachinePath, list[Frame]]]) -> None:
         """Keep again, as the oldest, what could not be written."""
         self.gaps.give_back()
+        self._late |= self._late_out
         for machine, frames in reversed(taken):
             for frame in reversed(frames):
                 count = len(frame.timestamps) * len(frame.values)
@@ -189,7 +196,11 @@ class Collector:
     def _make_room(self) -> None:
         while self._values > self.values_pending_max and self._pending:
             machine, frames, count = self._pending.popleft()
-            self.gaps.drop(machine, frames)
+            if id(frames[0]) in self._late:
+                self._late.difference_update(map(id, frames))
+                self.gaps.lose(machine, frames, MEMORY_FULL)
+            else:
+                self.gaps.drop(machine, frames)
             self._values -= count
             self.values_dropped_total += count
         if self._values * 2 > self.values_pending_max:

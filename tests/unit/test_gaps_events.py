@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from edge.polling.gaps import NS_PER_S
 from edge.polling.poller import Schedule
-from models.telemetry import Gap
+from models.telemetry import Frame, Gap
 from tests.unit.gaps_rig import PUMP, Gateway, list_covered
 
 PACE_NS = 2_600_000_000
@@ -135,6 +135,31 @@ def test_values_that_memory_had_no_room_for_are_counted(acts: list[str]) -> None
     assert sum(gap.values or 0 for gap in full) == gateway.collector.values_dropped_total > 0
     assert list_covered(gateway) == []
     assert find_holes(gateway) == []
+
+
+def test_remembered_values_that_memory_had_no_room_for_lie_in_their_own_gap() -> None:
+    """What fills a gap of ten minutes ago and what is new are dropped together: what is stored is between."""
+    gateway = Gateway(values_max=4)
+    gateway.poll(0.01)
+    gateway.flush()
+    gateway.lose()
+    gateway.wait(600)
+    gateway.connect()
+    remembered = gateway.read_clocks()[0] - 300 * NS_PER_S
+    for _ in range(20):
+        gateway.wait(1)
+        gateway.poll(0.01)
+        gateway.flush()
+    gateway.collector.add_late(PUMP, [Frame([remembered], {"a": [1.0]})])
+    for _ in range(8):
+        gateway.wait(1)
+        gateway.poll(0.01)
+        gateway.refuse()
+    gateway.flush()
+    full = [gap for gap in gateway.list_known() if gap.reason == "memory_full"]
+    assert sum(gap.values or 0 for gap in full) == gateway.collector.values_dropped_total == 5
+    assert any(gap.first < remembered < gap.last for gap in full)
+    assert list_covered(gateway) == []
 
 
 @settings(max_examples=300)
