@@ -116,10 +116,11 @@ class Flusher:
     async def flush(self) -> None:
         """Put everything that was collected into the outbox, as one transaction."""
         if self._writing is not None:
-            await self._writing  # a flush whose caller was cancelled goes on: nothing taken is forgotten
+            # A flush whose caller was cancelled goes on, and nothing taken is forgotten. A fault in it was
+            # the supervisor's to tell: this one begins anew.
+            await asyncio.wait([self._writing])
         self._writing = asyncio.ensure_future(self._write())
         await asyncio.shield(self._writing)
-        self._writing = None
 
     async def _write(self) -> None:
         now = asyncio.get_running_loop().time()

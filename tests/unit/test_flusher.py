@@ -75,6 +75,28 @@ async def test_what_a_full_outbox_gives_up_is_said_in_sum(
     await outbox.close()
 
 
+async def test_a_fault_costs_one_flush_not_all_that_follow(tmp_path: Path) -> None:
+    """It reaches the supervisor once; the next flush takes what has come since to the disk, and goes on."""
+    outbox, collector = OutboxThread(Outbox(tmp_path / "outbox.sqlite", "pi-01", 10**7)), Collector()
+    await outbox.open()
+    puts: list[Put] = []
+
+    def stumble_once(put: Put) -> None:
+        puts.append(put)
+        if len(puts) == 1:
+            raise RuntimeError("a mistake of ours")
+
+    flusher = Flusher(collector, outbox, 0.01, stumble_once)
+    collector.add(PUMP, [frame(1)])
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        await flusher.flush()
+    for number in (2, 3):
+        collector.add(PUMP, [frame(number)])
+        await flusher.flush()
+    assert [decode_batch(put.batches[-1].payload).frames[0].timestamps for put in puts] == [[1], [2], [3]]
+    await outbox.close()
+
+
 async def test_what_ends_with_the_program_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the end the disk still refuses: how many values go with the memory that held them."""
     outbox, collector = OutboxThread(Outbox(tmp_path / "outbox.sqlite", "pi-01", 10**7)), Collector()
