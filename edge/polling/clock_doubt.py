@@ -41,8 +41,6 @@ class ClockJudge:
         self.doubt: Doubt = ""
         self.settled_ns: int | None = None
         """When the last doubt ended, by the steady clock."""
-        self.doubted_floor_ns = floor_ns
-        """What the clock had to show at least while it was in doubt last."""
         self.steps_total = 0
         """How often a clock that was believed all along was set."""
         self.step_ns = 0
@@ -61,7 +59,7 @@ class ClockJudge:
 
     def look(self, now_ns: int, boot_ns: int) -> bool:
         """Return whether the wall clock can be believed now."""
-        before, floor_ns = self.doubt, self.floor_ns
+        before = self.doubt
         self.doubt = self._find_doubt(now_ns, boot_ns)
         if self.doubt != before:
             self._since_ns = boot_ns
@@ -81,7 +79,7 @@ class ClockJudge:
             self._offset_ns = offset_ns
             self.floor_ns = max(self.floor_ns, now_ns - SLACK_S * NS_PER_S)
             if before:
-                self.settled_ns, self.doubted_floor_ns = boot_ns, floor_ns
+                self.settled_ns = boot_ns
                 self.moved_ns = offset_ns - self._doubted_offset_ns
         return not self.doubt
 

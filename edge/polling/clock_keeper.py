@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from edge.polling.clock_doubt import AHEAD_S, NS_PER_S, SLACK_S, ClockJudge
+from edge.polling.clock_doubt import NS_PER_S, SLACK_S, ClockJudge
 from models.telemetry import Frame, MachinePath
 
 HELD_VALUES_MAX = 500_000
@@ -140,11 +140,13 @@ class ClockKeeper:
         settled_ns = self.judge.settled_ns
         if settled_ns is None or boot_ns - settled_ns > STRAGGLER_S * NS_PER_S:
             return frames
-        earliest_ns, latest_ns = self.judge.doubted_floor_ns, now_ns + AHEAD_S * NS_PER_S // 2
+        half_ns, near_ns = self.judge.moved_ns // 2, STRAGGLER_S * NS_PER_S
+        if abs(half_ns) <= near_ns:  # who knows that it is one: it is right to a minute
+            return frames
         return [
-            frame
-            if earliest_ns <= frame.timestamps[-1] <= latest_ns
-            else shift(frame, now_ns - frame.timestamps[-1])
+            shift(frame, now_ns - frame.timestamps[-1])
+            if abs(now_ns - half_ns - frame.timestamps[-1]) <= near_ns
+            else frame
             for frame in frames
         ]
 

@@ -76,6 +76,20 @@ def test_a_value_asked_for_before_the_jump_and_read_after_it_is_of_now() -> None
     assert times(keeper.admit(PUMP, later, TRUE + 100 * SECOND, 100 * SECOND)) == [TRUE // 2]
 
 
+def test_an_old_timestamp_after_the_jump_is_the_machines_own() -> None:
+    """A setpoint that nobody changed for a week is told when it connects: it was not asked for before."""
+    synchronised = [False]
+    for wrong in (10, TRUE - 3600 * SECOND, TRUE - SECOND):
+        synchronised[0] = False
+        judge = ClockJudge(TRUE - 600 * SECOND, is_synchronised=lambda: synchronised[0], first_sync_s=120)
+        keeper = ClockKeeper(judge)
+        assert times(keeper.admit(PUMP, poll(wrong), wrong, 10)) == []
+        synchronised[0] = True
+        week_ago = TRUE - 7 * 86_400 * SECOND
+        found = keeper.admit(PUMP, [*poll(week_ago), *poll(TRUE - 5 * SECOND)], TRUE, 30)
+        assert times(found)[1:] == [week_ago, TRUE - 5 * SECOND]
+
+
 def test_a_machine_with_a_clock_of_its_own_need_not_wait() -> None:
     """An OPC UA server knows the time although the gateway does not: its values go on as they are."""
     keeper = ClockKeeper()
