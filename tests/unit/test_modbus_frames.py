@@ -9,7 +9,7 @@ from pymodbus.framer import FramerSocket
 from pymodbus.pdu import DecodePDU, ExceptionResponse
 from pymodbus.pdu.register_message import ReadHoldingRegistersRequest, ReadHoldingRegistersResponse
 
-from edge.drivers.modbus.mbap import READ_CODES, Asked, Told, find_answer, make_request
+from edge.drivers.modbus.mbap import READ_CODES, Asked, Told, find_answer, make_answer_head, make_request
 
 ASKED = Asked(transaction=7, unit_id=17, function=3)
 ANSWER = struct.pack(">HHHBBBHH", 7, 0, 7, 17, 3, 4, 615, 1)
@@ -118,3 +118,12 @@ def test_no_bytes_do_harm(received: bytes) -> None:
     assert len(kept) < 270 or told is not None
     if told is not None and told.octets:
         assert told.octets in received
+
+
+@given(st.integers(1, 65_535), st.integers(0, 255), st.sampled_from([1, 2, 3, 4]), st.binary(max_size=250))
+def test_a_plain_answer_is_known_by_its_head(transaction: int, unit: int, code: int, octets: bytes) -> None:
+    """What begins with that head and ends with its bytes is read alike by the way for all answers."""
+    asked = Asked(transaction, unit, code)
+    head = make_answer_head(asked, len(octets))
+    assert find_answer(head + octets, asked) == (Told(octets), b"")
+    assert head[7] == code

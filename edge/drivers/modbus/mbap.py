@@ -18,6 +18,7 @@ HEADER_BYTES = 6
 PDU_BYTES_MAX = 254  # with the unit before it
 _REFUSED = 0x80
 _REQUEST = struct.Struct(">HHHBBHH")
+_ANSWER = struct.Struct(">HHHBBB")
 _HEADER = struct.Struct(">HHH")
 
 
@@ -39,6 +40,11 @@ class Told(msgspec.Struct, frozen=True):
 def make_request(asked: Asked, address: int, count: int) -> bytes:
     """Return the request for `count` registers or bits from `address` on."""
     return _REQUEST.pack(asked.transaction, 0, 6, asked.unit_id, asked.function, address, count)
+
+
+def make_answer_head(asked: Asked, octets: int) -> bytes:
+    """Return how a plain answer begins that has so many bytes; they follow, and nothing else does."""
+    return _ANSWER.pack(asked.transaction, 0, octets + 3, asked.unit_id, asked.function, octets)
 
 
 def find_answer(received: bytes, asked: Asked) -> tuple[Told | None, bytes]:

@@ -13,7 +13,15 @@ from typing import Any
 from edge.drivers import NotConnected
 from edge.drivers.modbus.answers import Answer, explain_loss, explain_silence
 from edge.drivers.modbus.line_settings import Line
-from edge.drivers.modbus.mbap import READ_CODES, TRANSACTION_MAX, Asked, Told, find_answer, make_request
+from edge.drivers.modbus.mbap import (
+    READ_CODES,
+    TRANSACTION_MAX,
+    Asked,
+    Told,
+    find_answer,
+    make_answer_head,
+    make_request,
+)
 from edge.drivers.modbus.reachability import explain_network
 from edge.drivers.modbus.registers import Block
 from edge.drivers.refusals import SHORT_ANSWER
@@ -42,7 +50,8 @@ class _Run:
         self.answers: list[Answer] = []
         self.failure: NotConnected | None = None
         self.asked = Asked(0, unit_id, 0)
-        self.request = b""
+        self.request = self.answer_head = b""
+        self.answer_bytes = 0
         self.tries = 0
         self.sent_ns = 0
         self.begun_s = self.due_s = 0.0
@@ -143,6 +152,8 @@ class TcpConnection:
         self._transaction = self._transaction % TRANSACTION_MAX + 1
         run.asked = Asked(self._transaction, run.unit_id, READ_CODES[block.table])
         run.request = make_request(run.asked, block.address, block.count)
+        run.answer_head = make_answer_head(run.asked, block.octets)
+        run.answer_bytes = len(run.answer_head) + block.octets
         run.tries = 0
         run.sent_ns, run.begun_s = time_ns(), monotonic()
         self._send(run)
@@ -170,7 +181,11 @@ class TcpConnection:
         run = self._run
         if not came:
             self.close()
-        elif run is not None and not run.ended.done():
+        elif run is None or run.ended.done():
+            return
+        elif len(came) == run.answer_bytes and came.startswith(run.answer_head) and not self._received:
+            self._take(run, Told(came[len(run.answer_head) :]))  # as nearly all are
+        else:
             told, self._received = find_answer(self._received + came, run.asked)
             if told is not None:
                 self._take(run, told)
