@@ -115,9 +115,8 @@ class Flusher:
 
     async def flush(self) -> None:
         """Put everything that was collected into the outbox, as one transaction."""
-        if self._writing is not None:
-            # A flush whose caller was cancelled goes on, and nothing taken is forgotten. A fault in it was
-            # the supervisor's to tell: this one begins anew.
+        if self._writing is not None and not self._writing.done():
+            # A flush whose caller was cancelled goes on: nothing taken is forgotten.
             await asyncio.wait([self._writing])
         self._writing = asyncio.ensure_future(self._write())
         await asyncio.shield(self._writing)
