@@ -132,10 +132,11 @@ class Collector:
         book = self.gaps.of(machine)
         if book is not None and frames:
             if self.keeper.is_doubtful:  # what goes on all the same was stamped by a clock that is right
-                now_ns = max([frame.timestamps[-1] for frame in frames])
+                newest = max([frame.timestamps[-1] for frame in frames])
+                book.admit(frames, newest, mono_ns, is_own=True)
             else:
                 book.believe(now_ns, mono_ns)
-            book.admit(frames, now_ns, mono_ns)
+                book.admit(frames, now_ns, mono_ns)
         self._add(machine, frames)
 
     def _add(self, machine: MachinePath, frames: list[Frame]) -> None:

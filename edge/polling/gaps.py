@@ -43,7 +43,7 @@ class MachineGaps:
     `now_ns` is the gateway's clock, `mono_ns` one that is never set; timestamps are the machine's own.
     `begun_ns`: since when it is to be read, 0 while the clock is wrong; `reached_ns`: how far it was acquired
     before, 0 when it never was (who knows that it was says `lose` with the reason why it no longer is).
-    While the clock is wrong only `hold` is called, and `admit` with the machine's own time for `now_ns`.
+    While the clock is wrong only `hold` is called, and `admit` of what a machine with its own clock stamped.
     """
 
     def __init__(self, begun_ns: int, mono_ns: int, reached_ns: int = 0, pace: Pace | None = None) -> None:
@@ -153,8 +153,8 @@ class MachineGaps:
         if found:
             self._tell_missed(found)
 
-    def admit(self, frames: Sequence[Frame], now_ns: int, mono_ns: int) -> None:
-        """These frames are acquired."""
+    def admit(self, frames: Sequence[Frame], now_ns: int, mono_ns: int, *, is_own: bool = False) -> None:
+        """These frames are acquired; `is_own`: `now_ns` is the machine's time, while the clock is wrong."""
         if not frames:
             return
         first, newest = frames[0].timestamps[0], frames[0].timestamps[-1]
@@ -172,7 +172,7 @@ class MachineGaps:
         if lead_ns > self._lead_ns_max or self._begins_anew or abs(offset_ns - self._offset_ns) > STEP_NS:
             self._lead_ns_max, self._begins_anew = lead_ns, False
         self._lead_ns, self._offset_ns = lead_ns, offset_ns
-        self._rounds.heard = Round(first, newest, offset_ns, mono_ns)
+        self._rounds.heard = Round(first, newest, offset_ns, mono_ns, is_own=is_own)
         if self.pace.lag_ns:
             for frame in frames:
                 self._last_of.update(dict.fromkeys(frame.values, frame.timestamps[-1]))

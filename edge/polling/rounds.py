@@ -12,7 +12,8 @@ STEP_NS = 10_000_000
 class Round(msgspec.Struct):
     """The first and the last timestamp of a read, and the gateway's clock less the steady one.
 
-    While the clock is wrong (`is_held`) timestamps are the steady clock's, and `offset_ns` is 0. By the
+    While the clock is wrong (`is_held`) timestamps are the steady clock's, and `offset_ns` is 0; or they are
+    those of a machine's own clock (`is_own`), which is taken for the gateway's, as it is right. By the
     steady clock it was there at `mono_ns`, and was asked for after `since_mono_ns`.
     """
 
@@ -21,6 +22,7 @@ class Round(msgspec.Struct):
     offset_ns: int
     mono_ns: int
     is_held: bool = False
+    is_own: bool = False
     since_mono_ns: int = 0
 
 
@@ -142,8 +144,10 @@ def measure_between(before: Round, after: Round) -> int:
     choices = [span_ns]
     if abs(step_ns) >= STEP_NS:
         # The clock of a machine that has one was not set.
-        own = [] if before.is_held or after.is_held else [span_ns]
-        choices = [span_ns - step_ns, *own]
+        if before.is_held or after.is_held:
+            choices = [span_ns - step_ns]
+        elif not (before.is_own or after.is_own):
+            choices = [span_ns - step_ns, span_ns]
     elif span_ns <= 0:
         return span_ns
     longest_ns = after.mono_ns - before.since_mono_ns

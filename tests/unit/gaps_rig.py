@@ -16,7 +16,8 @@ class Gateway:
 
     `taken` are the timestamps that were acquired, in order; `gaps` what was recorded, `reached` how far it
     was. Nothing of that is forgotten by a new start. A disk that keeps values for the clock is not there:
-    they wait in memory, for at most `values_max` values.
+    they wait in memory, for at most `values_max` values. With `machine_ns` the machine has a clock of its
+    own, which shows so much more than the steady one and is never set.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class Gateway:
         reached_ns: int = 0,
         is_synchronised: bool | None = None,
         values_max: int = 10_000,
+        machine_ns: int | None = None,
     ) -> None:
         self.second = 100.0
         self.wall_ns = wall_ns - 100 * NS_PER_S
@@ -35,6 +37,7 @@ class Gateway:
         self.reached = {str(PUMP): reached_ns} if reached_ns else {}
         self.is_synchronised = is_synchronised
         self.values_max = values_max
+        self.machine_ns = machine_ns
         self.start()
 
     def start(self) -> None:
@@ -70,6 +73,8 @@ class Gateway:
         self.wait(took_s)
         now_ns = self.read_clocks()[0]
         stamp = now_ns - round((took_s + half_stepped_s) / 2 * NS_PER_S)
+        if self.machine_ns is not None:
+            stamp += self.machine_ns - self.wall_ns
         frames = self.timeline.admit(Frame([stamp], {"a": [1.0]}), now_ns)
         self.collector.add(PUMP, frames)
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from edge.polling.gaps import NS_PER_S
 from edge.polling.poller import Schedule
 from models.telemetry import Frame, Gap
-from tests.unit.gaps_rig import PUMP, Gateway, list_covered
+from tests.unit.gaps_rig import NOW, PUMP, Gateway, list_covered
 
 PACE_NS = 2_600_000_000
 """Nothing is said to be missing of a machine read each second while its values are closer than this."""
@@ -15,8 +15,14 @@ PACE_NS = 2_600_000_000
 class History:
     """A gateway to which one thing after the other happens; counts the polls that fell out."""
 
-    def __init__(self, *, is_synchronised: bool | None = None, values_max: int = 10_000) -> None:
-        self.gateway = Gateway(is_synchronised=is_synchronised, values_max=values_max)
+    def __init__(
+        self,
+        *,
+        is_synchronised: bool | None = None,
+        values_max: int = 10_000,
+        machine_ns: int | None = None,
+    ) -> None:
+        self.gateway = Gateway(is_synchronised=is_synchronised, values_max=values_max, machine_ns=machine_ns)
         self.is_connected = False
         self.schedule = Schedule(0.0, 1.0)
         self.due = 0.0
@@ -182,6 +188,28 @@ def test_while_the_clock_is_doubted_each_instant_is_acquired_or_in_one_gap(acts:
     gateway = history.gateway
     if is_wrong:
         gateway.set_clock(3600)
+    for what in ("poll", "poll", "flush"):
+        history.act(what)
+    assert find_holes(gateway) == []
+    assert list_covered(gateway) == []
+    assert find_overlaps(gateway.list_known()) == []
+
+
+@settings(max_examples=300)
+@given(
+    st.lists(st.sampled_from(["poll"] * 4 + ["late", "lose", "wait", "flush", "refuse", "step"])),
+    st.sampled_from([-3600, 3600, -1_000_000_000]),
+)
+def test_a_gateways_clock_is_nothing_to_a_machine_with_its_own(acts: list[str], by_s: int) -> None:
+    """It is wrong by an hour or decades, and right again: no instant is forgotten or told twice."""
+    history, is_wrong = History(machine_ns=NOW - 100 * NS_PER_S), False
+    for what in ["poll", *acts, "poll", "poll", "flush"]:
+        if what == "step":
+            is_wrong = not is_wrong
+        history.act(str(by_s if is_wrong else -by_s) if what == "step" else what)
+    gateway = history.gateway
+    if is_wrong:
+        gateway.set_clock(-by_s)
     for what in ("poll", "poll", "flush"):
         history.act(what)
     assert find_holes(gateway) == []
