@@ -3,76 +3,27 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from edge.ending import end_link
-from models.link import BrokerSettings, Link, LinkDown, LinkMessage, LinkState
+from models.link import BrokerSettings, LinkDown, LinkMessage
 from models.link.settings import TlsSettings
 from tests.integration.certificates_rig import issue, make_authority
 from tests.integration.edge_rig import until
-from tests.integration.mqtt_rig import RECEIVE_MAX, ScriptedBroker
+from tests.integration.link_rig import Ear, is_heard, listening
+from tests.integration.mqtt_rig import ScriptedBroker
 from tests.servers import Mosquitto
 
 TAKEN_OVER = 142
-
-
-class Ear:
-    """A link in this loop, and all that it says."""
-
-    def __init__(
-        self,
-        settings: BrokerSettings,
-        name: str,
-        *topics: str,
-        on_message: Callable[[LinkMessage], None] | None = None,
-    ) -> None:
-        self.states: list[LinkState] = []
-        self.messages: list[LinkMessage] = []
-        self.answers: dict[int, int] = {}
-        self.swarms = 0
-        self.link = Link(
-            settings,
-            name,
-            on_message=on_message or self._take,
-            on_state=self.states.append,
-            on_delivered=self.answers.__setitem__,
-            subscriptions=topics,
-        )
-        self.link.start_in_loop(self._count)
-
-    @property
-    def losses(self) -> list[str]:
-        """Why there was no connection, each time."""
-        return [state.reason for state in self.states if not state.connected]
-
-    def _take(self, message: LinkMessage) -> None:
-        self.messages.append(message)
-        self.link.acknowledge(message)
-
-    def _count(self) -> None:
-        self.swarms += 1
-
-
-@asynccontextmanager
-async def listening(*ears: Ear) -> AsyncIterator[None]:
-    """Have links connected; leave with them."""
-    try:
-        await until(lambda: all(ear.link.is_connected() for ear in ears), "connected")
-        yield
-    finally:
-        for ear in ears:
-            await end_link(ear.link)
 
 
 async def test_messages_go_both_ways_without_a_thread(mosquitto: Mosquitto) -> None:
     """What is published arrives and is answered for; nothing runs beside the loop meanwhile."""
     sink, source = Ear(mosquitto.settings, "sink", "a/+"), Ear(mosquitto.settings, "source")
     async with listening(sink, source):
-        await until(lambda: _is_heard(source, sink, "a/b"), "the subscription stands")
+        await until(lambda: is_heard(source, sink, "a/b"), "the subscription stands")
         threads = {thread.name for thread in threading.enumerate()}
         mids = [source.link.publish("a/b", str(number).encode()) for number in range(200)]
         await until(lambda: all(mid in source.answers for mid in mids), "all are answered for")
@@ -87,7 +38,7 @@ async def test_large_messages_do_not_stop_the_loop(mosquitto: Mosquitto) -> None
     """What the socket does not take at once is written as it does; the loop goes on turning."""
     sink, source = Ear(mosquitto.settings, "sink", "big"), Ear(mosquitto.settings, "source")
     async with listening(sink, source):
-        await until(lambda: _is_heard(source, sink, "big"), "the subscription stands")
+        await until(lambda: is_heard(source, sink, "big"), "the subscription stands")
         payload = bytes(3_000_000)
         mids = [source.link.publish("big", payload) for _ in range(5)]
         late_s = 0.0
@@ -97,70 +48,6 @@ async def test_large_messages_do_not_stop_the_loop(mosquitto: Mosquitto) -> None
             late_s = max(late_s, time.monotonic() - begun_s)
         await until(lambda: [len(one.payload) for one in sink.messages[-5:]] == [3_000_000] * 5, "all whole")
         assert late_s < 0.5
-
-
-async def test_what_is_asked_behind_messages_is_answered_behind_them(mosquitto: Mosquitto) -> None:
-    """The broker hears everything in our order, though the socket takes the messages in pieces."""
-    source, sink = Ear(mosquitto.settings, "source", "ask"), Ear(mosquitto.settings, "sink", "big")
-    async with listening(sink, source):
-        await until(lambda: _is_heard(source, sink, "big"), "the subscription stands")
-        mids = [source.link.publish("big", bytes(2_000_000)) for _ in range(3)]
-        status = source.link.publish("status", b"well", retain=True)
-        asked = source.link.ask_broker()
-        last = source.link.publish("big", b"last")
-        await until(lambda: last in source.answers, "all are answered for", 30)
-        assert [mid for mid in source.answers if mid >= mids[0]] == [*mids, status, asked, last]
-
-
-async def test_a_broker_gets_no_more_at_once_than_it_asked_for() -> None:
-    """Receive Maximum 3: never a fourth without an answer, retained ones among them, and all in our order."""
-    broker = ScriptedBroker({RECEIVE_MAX: 3}, puback=lambda _: None)
-    ear = Ear(broker.settings, "modest")
-    async with listening(ear):
-        for number in range(9):
-            ear.link.publish("t", b"%d" % number, retain=number % 4 == 3)
-        for at in range(9):
-            await until(lambda at=at: len(broker.published) >= min(9, at + 3), "three are under way")  # type: ignore[misc]  # bound now
-            await asyncio.sleep(0.05)
-            assert len(broker.published) == min(9, at + 3)
-            broker.acknowledge(broker.published[at])
-        await until(lambda: len(ear.answers) == 9, "all are answered for")
-        assert [message.payload for message in broker.published] == [b"%d" % at for at in range(9)]
-    broker.stop()
-
-
-async def test_a_broker_that_takes_one_at_a_time() -> None:
-    """Receive Maximum 1, the least there is."""
-    broker = ScriptedBroker({RECEIVE_MAX: 1})
-    ear = Ear(broker.settings, "patient")
-    async with listening(ear):
-        mids = [ear.link.publish("t", b"%d" % number) for number in range(5)]
-        await until(lambda: list(ear.answers) == mids, "one after the other")
-    broker.stop()
-
-
-async def test_a_refusal_keeps_its_reason() -> None:
-    """The code of a PUBACK reaches whoever published, by either way."""
-    broker = ScriptedBroker(puback=lambda message: 151 if message.payload == b"much" else 0)
-    ear = Ear(broker.settings, "refused")
-    async with listening(ear):
-        mids = [ear.link.publish("t", b"much"), ear.link.publish("t", b"little")]
-        mids.append(ear.link.publish("t", b"much", retain=True))
-        await until(lambda: len(ear.answers) == 3, "all are answered for")
-        assert [ear.answers[mid] for mid in mids] == [151, 0, 151]
-    broker.stop()
-
-
-async def test_what_is_no_mqtt_ends_the_connection() -> None:
-    """A broker that has lost its way is left, and called again."""
-    broker = ScriptedBroker()
-    ear = Ear(broker.settings, "strict")
-    async with listening(ear):
-        broker.babble(b"\x30\xff\xff\xff\xff\xff")
-        await until(lambda: len(broker.connects) == 2, "a new connection", 30)
-        await until(ear.link.is_connected, "connected again", 30)
-        assert ear.losses
-    broker.stop()
 
 
 async def test_a_killed_broker_is_found_again(mosquitto: Mosquitto) -> None:
@@ -176,7 +63,7 @@ async def test_a_killed_broker_is_found_again(mosquitto: Mosquitto) -> None:
         assert ear.losses[1].endswith("is a broker running there, and is the port right?")
         await asyncio.to_thread(mosquitto.start)
         await until(ear.link.is_connected, "connected again", 30)
-        await until(lambda: _is_heard(ear, ear, "back/now"), "subscribed again")
+        await until(lambda: is_heard(ear, ear, "back/now"), "subscribed again")
         assert ear.link.is_alive()
 
 
@@ -266,7 +153,7 @@ async def test_over_tls_too(tmp_path: Path) -> None:
     distrusting = broker.settings.model_copy(update={"tls": TlsSettings()})
     sink, source, stranger = Ear(trusting, "sink", "a"), Ear(trusting, "source"), Ear(distrusting, "stranger")
     async with listening(sink, source):
-        await until(lambda: _is_heard(source, sink, "a"), "the subscription stands")
+        await until(lambda: is_heard(source, sink, "a"), "the subscription stands")
         mids = [source.link.publish("a", bytes(size)) for size in range(0, 60_000, 300)]
         await until(lambda: all(mid in source.answers for mid in mids), "all are answered for", 30)
         await until(lambda: len(sink.messages[-1].payload) == 59_700, "all have arrived", 30)
@@ -304,9 +191,3 @@ async def test_a_broker_that_reads_nothing_does_not_keep_us(mosquitto: Mosquitto
         assert time.monotonic() - begun_s < 5
     finally:
         mosquitto.thaw()
-
-
-def _is_heard(source: Ear, sink: Ear, topic: str) -> bool:
-    """Publish; return whether anything has arrived."""
-    source.link.publish(topic, b"")
-    return bool(sink.messages)
