@@ -1,4 +1,4 @@
-"""The short way past paho, with real brokers and scripted ones: in order, within limits, with every answer."""
+"""The short way past paho, to real brokers and scripted ones: in order, within limits, with every answer."""
 
 import asyncio
 
