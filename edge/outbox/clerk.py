@@ -5,59 +5,87 @@ twentieth of what a gateway at rest computes.
 """
 
 import asyncio
+import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, TypeVar
 
+RINGS_MAX = 4_096
+"""So many bytes are read from the bell at once: one is enough to wake up, more of them say nothing more."""
+
 Result = TypeVar("Result")
 
 
 class Clerk:
-    """`ask` is for one event loop. The thread begins with the first thing to do."""
+    """`ask` is for one event loop. The thread begins with the first thing to do, and ends with `end`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._orders: SimpleQueue[_Order | None] = SimpleQueue()
+        self._carried_out: deque[_Order] = deque()
         self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._bell = self._rope = -1
 
     def ask(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
         """Have `work` done after all that was asked for before; the future ends as it does."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
-        order = _Order(work, asyncio.get_running_loop())
+        loop = self._loop or self._begin()
+        order = _Order(work, loop.create_future())
         self._orders.put(order)
         return order.answer
 
     def end(self) -> None:
-        """Return once all is done; nothing may be asked for any more."""
-        if self._thread is not None:
-            self._orders.put(None)
-            self._thread.join()
+        """Return once all is done and answered; nothing may be asked for any more."""
+        if self._thread is None or self._loop is None:
+            return
+        self._orders.put(None)
+        self._thread.join()
+        self._hear()
+        self._loop.remove_reader(self._bell)
+        os.close(self._bell)
+        os.close(self._rope)
+
+    def _begin(self) -> asyncio.AbstractEventLoop:
+        # A bell of our own: the loop's way for other threads costs four times as much.
+        self._loop = loop = asyncio.get_running_loop()
+        self._bell, self._rope = os.pipe()
+        os.set_blocking(self._bell, False)
+        os.set_blocking(self._rope, False)
+        loop.add_reader(self._bell, self._hear)
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        self._thread.start()
+        return loop
 
     def _run(self) -> None:
         while (order := self._orders.get()) is not None:
             order.carry_out()
+            self._carried_out.append(order)
+            with suppress(BlockingIOError):  # it rings already
+                os.write(self._rope, b"\0")
+
+    def _hear(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._bell, RINGS_MAX)
+        while self._carried_out:
+            self._carried_out.popleft().hand_in()
 
 
 class _Order:
     """One thing to do. As a context it takes what the work raises, whatever it is, to whoever asked."""
 
-    def __init__(self, work: Callable[[], Any], loop: asyncio.AbstractEventLoop) -> None:
-        self.answer: asyncio.Future[Any] = loop.create_future()
+    def __init__(self, work: Callable[[], Any], answer: "asyncio.Future[Any]") -> None:
+        self.answer = answer
         self._work = work
-        self._loop = loop
         self._result: Any = None
         self._error: BaseException | None = None
 
     def carry_out(self) -> None:
         with self:
             self._result = self._work()
-        with suppress(RuntimeError):  # the loop has ended, and nobody waits for this any more
-            self._loop.call_soon_threadsafe(self._hand_in)
 
     def __enter__(self) -> None:
         pass
@@ -68,7 +96,7 @@ class _Order:
         self._error = error
         return True
 
-    def _hand_in(self) -> None:
+    def hand_in(self) -> None:
         error, self._error = self._error, None  # which refers to this order by its traceback
         if self.answer.done():  # whoever asked was cancelled
             return
