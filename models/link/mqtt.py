@@ -170,11 +170,11 @@ class Link:
             raise LinkDown(f"no connection to the broker at {self._settings.address}")
         if not self._limits.takes(topic, payload):
             raise PacketTooLarge(f"the broker takes packets of {self.packet_bytes_max} bytes at most")
-        plain = self._shortcut if qos == 1 and not retain else None
-        mid = plain.send_message(topic, payload) if plain is not None else None
+        retain = retain and self._limits.retains  # else such a broker ends the connection over it
+        short = self._shortcut if qos == 1 else None
+        mid = short.send_message(topic, payload, retain=retain) if short is not None else None
         if mid is None:
-            # A broker that retains nothing ends the connection over a message that asks for it.
-            mid = publish(self._client, topic, payload, qos=qos, retain=retain and self._limits.retains)
+            mid = publish(self._client, topic, payload, qos=qos, retain=retain)
         self._see_it_written()
         return mid
 

@@ -1,6 +1,6 @@
 """Takes the packets that pass all day long past paho, which spends ten times their worth on each.
 
-paho stays for all else: connecting, subscribing, pings, retained messages, goodbyes, odd packets.
+paho stays for all else: connecting, subscribing, pings, goodbyes, messages of other kinds, odd packets.
 """
 
 import ssl
@@ -68,8 +68,8 @@ class ShortcutClient(paho.Client):
         self._inflight_max = messages_max
         self._share_inflight()
 
-    def send_message(self, topic: str, payload: bytes) -> int | None:
-        """Publish at QoS 1, not retained; return the message's id, None where it must go by paho.
+    def send_message(self, topic: str, payload: bytes, *, retain: bool) -> int | None:
+        """Publish at QoS 1; return the message's id, None where it must go by paho.
 
         That is while paho has messages or packets under way, which it would overtake.
         """
@@ -80,7 +80,7 @@ class ShortcutClient(paho.Client):
             mid = self._mid_generate()
         self._sent.add(mid)
         self._share_inflight()
-        self._send(make_publish(topic.encode(), mid, payload))
+        self._send(make_publish(topic.encode(), mid, payload, retain=retain))
         return mid
 
     def send_acks(self, mids: list[int]) -> None:

@@ -78,10 +78,10 @@ def read_publish(received: bytes, at: int, begin: int, end: int) -> Published | 
     return Published(topic, received[place + 1 + received[place] : end], mid, qos)
 
 
-def make_publish(topic: bytes, mid: int, payload: bytes) -> bytes:
-    """Return a PUBLISH at QoS 1 that is not retained and has no properties."""
+def make_publish(topic: bytes, mid: int, payload: bytes, *, retain: bool = False) -> bytes:
+    """Return a PUBLISH at QoS 1 without properties."""
     length = len(topic) + len(payload) + 5
-    head = bytearray((PUBLISH | QOS_1,))
+    head = bytearray((PUBLISH | QOS_1 | retain,))
     while length > 0x7F:
         head.append(length & 0x7F | 0x80)
         length >>= 7

@@ -119,10 +119,10 @@ async def test_a_callback_that_raises_costs_the_others_nothing(mosquitto: Mosqui
 async def test_a_fault_in_the_client_ends_the_link(mosquitto: Mosquitto) -> None:
     """It would meet the same bytes for ever: the link says that it is dead, and a new one is made."""
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
-    ear = Ear(mosquitto.settings, "broken")
+    ear = Ear(mosquitto.settings, "broken", "t")
     async with listening(ear):
         ear.link._client._in_packet = None  # type: ignore[union-attr,assignment]  # as no packet ever is
-        ear.link.publish("t", b"x", retain=True)
+        ear.link.ask_broker()
         await until(lambda: not ear.link.is_alive(), "it is noticed")
 
 

@@ -43,16 +43,16 @@ def _write_publish(topic: str, payload: bytes, mid: int, qos: int, content_type:
     return bytes([0x30 | qos << 1, *length, size]) + body
 
 
-@given(TOPICS, MIDS, PAYLOADS)
-def test_what_we_write_paho_reads(topic: str, mid: int, payload: bytes) -> None:
+@given(TOPICS, MIDS, PAYLOADS, st.booleans())
+def test_what_we_write_paho_reads(topic: str, mid: int, payload: bytes, retain: bool) -> None:
     """Topic, id, payload and quality of service are the ones that were meant."""
-    packet = make_publish(topic.encode(), mid, payload)
+    packet = make_publish(topic.encode(), mid, payload, retain=retain)
     bounds = find_packet(packet, 0)
     assert bounds is not None
     assert bounds[1] == len(packet)
     read = _packet.decode_publish(packet[0], packet[bounds[0] :], MQTTv5)
     assert (read.topic.decode(), read.mid, read.payload, read.qos) == (topic, mid, payload, 1)
-    assert (read.retain, read.dup) == (False, False)
+    assert (read.retain, read.dup) == (retain, False)
 
 
 @given(TOPICS, MIDS, PAYLOADS, st.integers(0, 1), st.text(max_size=20))
@@ -124,7 +124,7 @@ def line() -> Iterator[_Line]:
 def test_packets_come_whole_however_they_are_cut(data: st.DataObject) -> None:
     """A stream of messages and answers, cut anywhere, gives the same messages and answers."""
     line = _Line()
-    mids = [line.client.send_message("t", b"x") for _ in range(3)]
+    mids = [line.client.send_message("t", b"x", retain=False) for _ in range(3)]
     assert None not in mids
     expected = [LinkMessage("a/b", bytes([at]) * (at * 40), at + 1, 1) for at in range(5)]
     stream = b"".join(
@@ -146,9 +146,9 @@ def test_packets_come_whole_however_they_are_cut(data: st.DataObject) -> None:
 def test_a_packet_in_pieces_is_finished_first(line: _Line) -> None:
     """What the socket took in part goes on before anything of paho's, and after it new messages go short."""
     payload = bytes(3_000_000)
-    first = line.client.send_message("t", payload)
+    first = line.client.send_message("t", payload, retain=False)
     assert line.client.want_write()
-    assert line.client.send_message("t", b"late") is None
+    assert line.client.send_message("t", b"late", retain=False) is None
     second = line.client.publish("t", b"late", qos=1).mid
     line.client.send_acks([5, 6])
     came = bytearray()
@@ -161,7 +161,7 @@ def test_a_packet_in_pieces_is_finished_first(line: _Line) -> None:
     assert bytes(came[size:]) == make_publish(b"t", second, b"late") + make_puback(5) + make_puback(6)
     line.theirs.sendall(bytes([0x40, 2]) + second.to_bytes(2, "big"))
     line.client.take()
-    assert line.client.send_message("t", b"again") is not None
+    assert line.client.send_message("t", b"again", retain=False) is not None
 
 
 def test_the_end_of_a_connection_is_told(line: _Line) -> None:
@@ -169,7 +169,7 @@ def test_the_end_of_a_connection_is_told(line: _Line) -> None:
     ends: list[object] = []
     line.client.on_disconnect = lambda *facts: ends.append(facts)
     line.theirs.close()
-    line.client.send_message("t", b"x")
+    line.client.send_message("t", b"x", retain=False)
     line.client.take()
     assert len(ends) == 1
     assert line.client.socket() is None
