@@ -30,11 +30,18 @@ class Clerk:
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bell = self._rope = -1
+        self._under_way = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was asked for is done: nothing that the work touches changes now."""
+        return not self._under_way
 
     def ask(self, work: Callable[[], Result]) -> "asyncio.Future[Result]":
         """Have `work` done after all that was asked for before; the future ends as it does."""
         loop = self._loop or self._begin()
         order = _Order(work, loop.create_future())
+        self._under_way += 1
         self._orders.put(order)
         return order.answer
 
@@ -71,6 +78,7 @@ class Clerk:
         with suppress(BlockingIOError):
             os.read(self._bell, RINGS_MAX)
         while self._carried_out:
+            self._under_way -= 1
             self._carried_out.popleft().hand_in()
 
 

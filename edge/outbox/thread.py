@@ -110,6 +110,8 @@ class OutboxThread:
 
     async def totals(self) -> OutboxTotals:
         """See `Outbox.totals`."""
+        if self._clerk.is_idle:
+            return self._outbox.totals()
         return await self._call(self._outbox.totals)
 
     @property

@@ -1,11 +1,11 @@
 """Where pollers leave frames until the next flush: bounded, oldest out first, every loss counted."""
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from math import isfinite
 
 from edge.outbox.stored import Coverage
+from edge.polling.bell import Bell
 from edge.polling.clock import read_clocks
 from edge.polling.clock_keeper import ClockKeeper
 from edge.polling.gap_book import MEMORY_FULL, GapBook
@@ -34,9 +34,9 @@ class Collector:
         self.values_pending_max = values_pending_max
         self.values_dropped_total = 0
         self.gate = PollingGate()
-        self.crowded = asyncio.Event()
+        self.crowded = Bell()
         """Set when it is half full: flush before the time."""
-        self.arrived = asyncio.Event()
+        self.arrived = Bell()
         """Set while something waits here."""
         self._pending: deque[Pending] = deque()
         self._late: set[int] = set()

@@ -96,9 +96,9 @@ class Flusher:
             # A disk that refuses is a turn all the same: a restart would only lose what memory keeps.
             self._progress.promise(DISK, loop.time(), 2 * self._flush_s + HANG_S)
             due = max(due + PACE * self._flush_s, loop.time())
-            await _wait(self._collector.arrived, due + self._choose_rest_s())
+            await self._collector.arrived.wait_until(due + self._choose_rest_s())
             if loop.time() < due:
-                await _wait(self._collector.crowded, due)
+                await self._collector.crowded.wait_until(due)
             else:
                 # What comes after a silence has waited for nothing yet: it goes, and the pace begins there.
                 if self._collector.expects_more:
@@ -199,10 +199,3 @@ class Flusher:
                 else "read less often, or use a faster disk",
             )
             self._dropped_said, self._dropped_said_at = total, now
-
-
-async def _wait(event: asyncio.Event, until: float) -> None:
-    """Return when the event is set, at latest at that time of the loop."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout_at(until):
-            await event.wait()

@@ -48,6 +48,22 @@ async def test_work_is_done_though_nobody_waits_for_it_any_more() -> None:
     clerk.end()
 
 
+async def test_it_is_idle_once_all_is_done_and_told() -> None:
+    """Not before: what the work touches may only be looked at then."""
+    clerk, may_end = Clerk("outbox"), threading.Event()
+    assert clerk.is_idle
+    answers = [clerk.ask(lambda: may_end.wait(10)) for _ in range(2)]
+    assert not clerk.is_idle
+    may_end.set()
+    await answers[0]
+    await answers[1]
+    assert clerk.is_idle
+    with pytest.raises(ZeroDivisionError):
+        await clerk.ask(lambda: 1 // 0)
+    assert clerk.is_idle
+    clerk.end()
+
+
 async def test_the_end_waits_for_all_that_was_asked_for() -> None:
     """And one that was never asked anything ends as well."""
     clerk, done = Clerk("outbox"), list[int]()
