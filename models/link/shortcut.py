@@ -63,6 +63,10 @@ class ShortcutClient(paho.Client):
         self._pieces.clear()
         self._unsent, self._missing, self._fed, self._is_lost = None, 0, b"", False
 
+    def is_connected(self) -> bool:
+        """Return whether a connection stands; paho says so, too, when a broker has left in order."""
+        return self._sock is not None and super().is_connected()
+
     def limit_inflight(self, messages_max: int) -> None:
         """Let so many messages be unacknowledged."""
         self._inflight_max = messages_max
@@ -76,8 +80,6 @@ class ShortcutClient(paho.Client):
         if self._out_messages or self._is_blocked() or len(self._sent) + 1 >= self._inflight_max:
             return None
         mid = self._mid_generate()
-        while mid in self._sent:
-            mid = self._mid_generate()
         self._sent.add(mid)
         self._share_inflight()
         self._send(make_publish(topic.encode(), mid, payload, retain=retain))
@@ -166,6 +168,12 @@ class ShortcutClient(paho.Client):
         """Have paho read this packet, or learn that the connection is lost."""
         self._fed = packet
         self.loop_read()
+
+    def _mid_generate(self) -> int:
+        # Both ways number by this: after 65,535 messages one may still be without an answer.
+        while (mid := super()._mid_generate()) in self._sent or mid in self._out_messages:
+            pass
+        return mid
 
     def _share_inflight(self) -> None:
         """Leave paho what the short way does not use; at least one, for nought is no limit to it."""

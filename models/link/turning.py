@@ -191,6 +191,9 @@ class Turner:
         self._read_s = self._loop.time()
         self._turn(self._client.take)
         self._settle()
+        look_s = max(self._read_s + LOOK_S, self._find_due_s())
+        if self._look is not None and self._descriptor is not None and look_s < self._look.when():
+            self._set_look(look_s)  # the broker wants a shorter keepalive, and has said so late
         opened = self._client.socket()
         # What TLS has decrypted already, no selector tells of.
         if isinstance(opened, ssl.SSLSocket) and opened.pending():
