@@ -12,12 +12,14 @@ from edge.outbox.stored import (
     Coverage,
     OutboxTotals,
     Put,
+    Row,
     StoredBatch,
     add_dropped,
+    clip,
     extend_dropped,
-    make_checksum,
+    make_row,
 )
-from edge.outbox.tables import OutboxTables, Row
+from edge.outbox.tables import OutboxTables
 from models.errors import ForewarnError
 from models.telemetry import (
     PAYLOAD_BYTES_MAX,
@@ -28,6 +30,7 @@ from models.telemetry import (
     SequenceRanges,
     decode_batch,
 )
+from models.telemetry.ranges import Range
 from models.words import say_duration
 
 RELEASED_AT_ONCE_MAX = 32  # on a full disk
@@ -99,11 +102,12 @@ class Outbox:
         also: Callable[[], None] = lambda: None,
         coverage: Coverage | None = None,
         ready: Sequence[Ready] = (),
+        receipted: Iterable[Range] = (),
     ) -> Put:
         """Commit the frames as one transaction: a batch per machine, more where one would be too large.
 
-        `also` writes in the same transaction. The gaps of `coverage` come before the frames; `ready` is
-        nothing, or what was encoded of each machine's frames before.
+        `also` writes in the same transaction, and what is `receipted` goes with it. The gaps of `coverage`
+        come before the frames; `ready` is nothing, or what was encoded of each machine's frames before.
         """
         rows: list[Row] = []
         told = coverage or Coverage()
@@ -112,16 +116,17 @@ class Outbox:
         for at, (machine, frames) in enumerate(flush):
             rows += self._make_rows(len(rows), machine, frames, [], now_ns, *ready[at : at + 1])
         self._look_for_room(row[3] for row in rows)
+        gone = clip(receipted, self.sequence_last)
 
         def write_beside() -> None:
             self._tables.write_reached(told.reached)
             also()
 
         try:
-            dropped = self._commit(rows, now_ns, write_beside)
+            dropped = self._commit(rows, now_ns, write_beside, gone)
         except OutboxFull:
             self._tables.fold_log()  # a log that begins anew may need no more room
-            dropped = self._commit(rows, now_ns, write_beside)
+            dropped = self._commit(rows, now_ns, write_beside, gone)
         if not self._ballast.is_stowed:
             self._tables.fold_log()
         return Put([StoredBatch(row[0], row[1], row[-1]) for row in rows], dropped)
@@ -135,16 +140,12 @@ class Outbox:
         """
         return self._tables.read(ranges, count_max, bytes_max)
 
-    def release(self, receipted: Iterable[tuple[int, int]]) -> int:
+    def release(self, receipted: Iterable[Range]) -> int:
         """Delete the batches in the ranges; return how many there were.
 
         One transaction; on a full disk several small ones, in the room that the ballast gives up.
         """
-        gone = [
-            (max(first, 1), min(last, self.sequence_last))
-            for first, last in receipted
-            if first <= min(last, self.sequence_last)
-        ]
+        gone = clip(receipted, self.sequence_last)
         try:
             count = self._delete(gone)
         except OutboxFull:
@@ -199,15 +200,19 @@ class Outbox:
         with self._tables.translated():
             return self._tables.read_reached()
 
-    def _commit(self, rows: list[Row], now_ns: int, also: Callable[[], None]) -> list[DroppedRange]:
-        """Write the rows, and delete what is too old and what must go for them; return what went."""
+    def _commit(
+        self, rows: list[Row], now_ns: int, also: Callable[[], None], gone: list[Range]
+    ) -> list[DroppedRange]:
+        """Write the rows, delete what is `gone`, what is too old, what must go for them; return what went."""
         sequence = rows[-1][0] if rows else self.sequence_last
         values, added_bytes = sum(row[2] for row in rows), sum(row[3] for row in rows)
         with self._tables.transaction():
             self._tables.insert(rows, sequence, values)
-            dropped = self._choose_oldest(self.waiting_bytes + added_bytes - self.bytes_max, now_ns)
+            _, gone_values, gone_bytes = self._tables.delete(gone)
+            excess_bytes = self.waiting_bytes + added_bytes - gone_bytes - self.bytes_max
+            dropped = self._choose_oldest(excess_bytes, now_ns)
             known = add_dropped(self.dropped, dropped) if dropped else self.dropped
-            _, gone_values, gone_bytes = self._tables.delete((gone.first, gone.last) for gone in dropped)
+            _, lost_values, lost_bytes = self._tables.delete((one.first, one.last) for one in dropped)
             if dropped:
                 self._tables.replace_dropped(known)
             also()
@@ -215,11 +220,12 @@ class Outbox:
             self._waiting.add(rows[0][0], sequence)
         self.sequence_last = sequence
         self._values_total += values
-        self.waiting_bytes += added_bytes - gone_bytes
-        self._waiting_values += values - gone_values
+        self.waiting_bytes += added_bytes - gone_bytes - lost_bytes
+        self._waiting_values += values - gone_values - lost_values
         self.dropped = known
-        if dropped:
-            self._waiting = self._waiting.minus(SequenceRanges((gone.first, gone.last) for gone in dropped))
+        if gone or dropped:
+            left = [*gone, *((one.first, one.last) for one in dropped)]
+            self._waiting = self._waiting.minus(SequenceRanges(left))
         return dropped
 
     def _delete(self, gone: list[tuple[int, int]]) -> int:
@@ -236,7 +242,7 @@ class Outbox:
         """Return the batches of a machine as rows, numbered from `offset` after the last sequence."""
         first, size_max = self.sequence_last + offset + 1, self.payload_bytes_max
         found = make_payloads(self._identity, first, frames, gaps, size_max, *ready)
-        return [_make_row(number, str(whose), values, now_ns, payload) for number, values, payload in found]
+        return [make_row(number, str(whose), values, now_ns, payload) for number, values, payload in found]
 
     def _choose_oldest(self, excess_bytes: int, now_ns: int) -> list[DroppedRange]:
         """Return what is too old, and after it the oldest batches until `excess_bytes` are free."""
@@ -290,7 +296,3 @@ class Outbox:
             self._waiting_values += values
             self.waiting_bytes += size
         self.dropped = self._tables.read_dropped()
-
-
-def _make_row(sequence: int, machine: str, values: int, now_ns: int, payload: bytes) -> Row:
-    return sequence, machine, values, len(payload), now_ns, make_checksum(machine, payload), payload

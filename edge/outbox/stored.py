@@ -1,12 +1,17 @@
 """What the outbox gives: batches as they lie there, what a put brought about, and the whole in numbers."""
 
 import zlib
+from collections.abc import Iterable
 
 import msgspec
 
 from models.telemetry import DroppedRange, Gap, MachinePath
+from models.telemetry.ranges import Range
 
 DROPPED_RANGES_MAX = 500
+
+Row = tuple[int, str, int, int, int, int, bytes]
+"""Sequence, machine, values, bytes, when it was put there, checksum, payload."""
 
 
 class StoredBatch(msgspec.Struct, frozen=True):
@@ -46,6 +51,20 @@ class OutboxTotals(msgspec.Struct, frozen=True):
 def make_checksum(machine: str, payload: bytes) -> int:
     """Return what tells a batch as it was written from one that a dying disk has changed."""
     return zlib.crc32(payload, zlib.crc32(machine.encode()))
+
+
+def make_row(sequence: int, machine: str, values: int, now_ns: int, payload: bytes) -> Row:
+    """Return a batch as it is written."""
+    return sequence, machine, values, len(payload), now_ns, make_checksum(machine, payload), payload
+
+
+def clip(ranges: Iterable[Range], sequence_last: int) -> list[Range]:
+    """Return what was ever numbered of the ranges: a receipt may say anything."""
+    return [
+        (max(first, 1), min(last, sequence_last))
+        for first, last in ranges
+        if first <= min(last, sequence_last)
+    ]
 
 
 def extend_dropped(ranges: list[DroppedRange], gone: DroppedRange) -> None:

@@ -6,13 +6,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge.outbox.file import OutboxUnavailable, translate
-from edge.outbox.stored import StoredBatch
+from edge.outbox.stored import Row, StoredBatch
 from models.telemetry import DroppedRange
-
-Row = tuple[int, str, int, int, int, int, bytes]
-"""Sequence, machine, values, bytes, when it was put there, checksum, payload."""
-
-Range = tuple[int, int]
+from models.telemetry.ranges import Range
 
 
 class OutboxTables:

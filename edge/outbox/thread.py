@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from edge.outbox.clerk import Clerk
 from edge.outbox.encoding import make_ready
@@ -15,13 +15,24 @@ from edge.polling.gaps import count_frames
 from edge.polling.gate import PollingGate
 from edge.polling.packing import merge_frames
 from models.telemetry import DroppedRange, Frame, MachinePath
+from models.telemetry.ranges import Range
 
 Result = TypeVar("Result")
-Ranges = Sequence[tuple[int, int]]
+Ranges = Sequence[Range]
 
 
 AT_ONCE_VALUES_MAX = 5_000
 """So few are encoded in the loop, where the processor has them at hand; more would hold it up."""
+
+
+class Receipted(Protocol):
+    """What others answer for by now, and what may go with the next put rather than by a write of its own."""
+
+    def take_ripe(self) -> list[Range]:
+        """Return it, and forget it."""
+
+    def end(self, ranges: Sequence[Range], *, has_gone: bool) -> None:
+        """It has gone, or could not."""
 
 
 class OutboxThread:
@@ -31,6 +42,8 @@ class OutboxThread:
         self._outbox = outbox
         self._gate = gate or PollingGate()
         self._clerk = Clerk("outbox")
+        self.receipted: Receipted | None = None
+        """Whoever knows what may go with a put."""
 
     @property
     def identity(self) -> Identity:
@@ -65,19 +78,24 @@ class OutboxThread:
         self, flush: Sequence[tuple[MachinePath, list[Frame]]], coverage: Coverage | None = None
     ) -> Put:
         """See `Outbox.put`; the frames of a machine are merged first."""
+        ripe = self.receipted.take_ripe() if self.receipted is not None else []
         values = sum(count_frames(frames) for _, frames in flush)
         at_once = _merge(flush) if values <= AT_ONCE_VALUES_MAX else None
         ready = [make_ready(frames) for _, frames in at_once or ()]
 
         def put() -> Put:
             merged = _merge(flush) if at_once is None else at_once
-            return self._outbox.put(merged, time.time_ns(), coverage=coverage, ready=ready)
+            return self._outbox.put(merged, time.time_ns(), coverage=coverage, ready=ready, receipted=ripe)
 
+        done: Put | None = None
         try:
             done = await self._call(put)
         except OutboxAtCap as error:
             self._gate.close(str(error))
             raise
+        finally:
+            if ripe and self.receipted is not None:
+                self.receipted.end(ripe, has_gone=done is not None)
         self._gate.review(self.waiting_bytes, self.bytes_max)
         return done
 
