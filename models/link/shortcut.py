@@ -134,7 +134,8 @@ class ShortcutClient(paho.Client):
             try:
                 bounds = find_packet(received, at)
             except Malformed:
-                self._feed(received[at:])  # it ends the connection over that
+                self._is_lost = True  # paho ends the connection over that, however little of it has come
+                self._feed(received[at:])
                 return
             begin, end = bounds or (0, len(received) + 1)
             if end > len(received):

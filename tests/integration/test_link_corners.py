@@ -65,3 +65,14 @@ async def test_a_message_that_waits_for_ever_keeps_its_number() -> None:
         await until(lambda: second in ear.answers, "the other is answered for")
         assert first != second
     broker.stop()
+
+
+async def test_half_a_length_that_is_none_ends_the_connection() -> None:
+    """What cannot be MQTT any more is left at once, though its last byte has not come."""
+    broker = ScriptedBroker()
+    ear = Ear(broker.settings.model_copy(update={"keepalive_s": 60}), "impatient")
+    async with listening(ear):
+        broker.babble(b"\x30\xff\xff\xff\xff")
+        await until(lambda: bool(ear.losses), "the end", 15)
+        await until(ear.link.is_connected, "connected again", 30)
+    broker.stop()
