@@ -86,7 +86,9 @@ class ShortcutClient(paho.Client):
         return mid
 
     def send_acks(self, mids: list[int]) -> None:
-        """Acknowledge messages of QoS 1, in order."""
+        """Acknowledge messages of QoS 1, in order; those of a connection that is gone it has forgotten."""
+        if not self.is_connected():
+            return
         if self._is_blocked():
             for mid in mids:
                 self.ack(mid, 1)

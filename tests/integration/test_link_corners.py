@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from models.link import BrokerSettings, LinkDown
+from models.link.shortcut import ShortcutClient
 from tests.integration.edge_rig import until
 from tests.integration.link_rig import Ear, listening
 from tests.integration.mqtt_rig import RECEIVE_MAX, ScriptedBroker
@@ -76,3 +77,12 @@ async def test_half_a_length_that_is_none_ends_the_connection() -> None:
         await until(lambda: bool(ear.losses), "the end", 15)
         await until(ear.link.is_connected, "connected again", 30)
     broker.stop()
+
+
+def test_what_is_acknowledged_too_late_is_not_sent_to_the_next_connection() -> None:
+    """Its first packet is a CONNECT, whatever was acknowledged while it came about."""
+    client = ShortcutClient("late", on_taken=print, on_answered=print)
+    client.send_acks([1])
+    client.send_acks([2])
+    client.begin_anew()
+    assert not client.want_write()
