@@ -40,7 +40,7 @@ def set_will(client: paho.Client, will: Will) -> None:
 def publish(client: paho.Client, topic: str, payload: bytes, *, qos: int, retain: bool) -> int:
     """Publish by paho; return the message's id. Raises `LinkDown`."""
     sent = client.publish(topic, payload, qos=qos, retain=retain)
-    # NO_CONN here means that the link broke this instant: with a thread paho has queued QoS 1 and will send it,
+    # NO_CONN here means that the link broke this instant: with a thread paho keeps QoS 1 and will send it,
     # in a loop the loss that is told next takes it along.
     if sent.rc != paho.MQTT_ERR_SUCCESS and (qos == 0 or sent.rc != paho.MQTT_ERR_NO_CONN):
         raise LinkDown(f"the link takes no more messages: {paho.error_string(sent.rc)}")
