@@ -78,7 +78,6 @@ class OutboxThread:
         self, flush: Sequence[tuple[MachinePath, list[Frame]]], coverage: Coverage | None = None
     ) -> Put:
         """See `Outbox.put`; the frames of a machine are merged first."""
-        ripe = self.receipted.take_ripe() if self.receipted is not None else []
         values = sum(count_frames(frames) for _, frames in flush)
         at_once = _merge(flush) if values <= AT_ONCE_VALUES_MAX else None
         ready = [make_ready(frames) for _, frames in at_once or ()]
@@ -87,6 +86,7 @@ class OutboxThread:
             merged = _merge(flush) if at_once is None else at_once
             return self._outbox.put(merged, time.time_ns(), coverage=coverage, ready=ready, receipted=ripe)
 
+        ripe = self.receipted.take_ripe() if self.receipted is not None else []
         done: Put | None = None
         try:
             done = await self._call(put)

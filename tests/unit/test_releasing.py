@@ -105,6 +105,25 @@ async def test_a_put_that_fails_keeps_nothing_back(
     running.cancel()
 
 
+async def test_a_fault_before_a_put_forgets_nothing(
+    outbox: OutboxThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was ripe when the frames could not even be encoded goes with the next put."""
+    releasing = Releasing(outbox)
+    releasing.add([(1, 3)])
+    releasing.review(0.0)
+
+    def stumble(_: object) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("edge.outbox.thread.make_ready", stumble)
+        with pytest.raises(RuntimeError):
+            await outbox.put(flush(5))
+    await outbox.put(flush(5))
+    assert await waiting(outbox) == [(4, 5)]
+
+
 def test_what_is_delivered_is_never_given_up_for_room(tmp_path: Path) -> None:
     """At the cap the receipted batches make the room; only what is still too much goes, and is counted."""
     outbox = Outbox(tmp_path / "outbox.sqlite", "pi-01", 10**7)
