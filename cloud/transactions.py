@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
 from models.errors import ForewarnError
@@ -48,6 +48,9 @@ def insert_into(connection: Connection, table: Table) -> Any:
     SQLAlchemy keeps these per database, with the same words for SQLite and PostgreSQL.
     """
     if connection.dialect.name == "postgresql":
+        # It takes 2 MB, which a plant whose records are a SQLite file need not give.
+        from sqlalchemy.dialects import postgresql
+
         return postgresql.insert(table)
     return sqlite.insert(table)
 
