@@ -192,9 +192,9 @@ class Link:
 
     def acknowledge(self, message: LinkMessage) -> None:
         """Tell the broker that `message` is taken care of, as soon as all that came before it are."""
-        if self._client is None or message.qos == 0:
+        settled = self._acks.settle(message.mid) if message.qos else []
+        if self._client is None or not settled:
             return
-        settled = self._acks.settle(message.mid)
         if self._shortcut is not None:
             self._shortcut.send_acks(settled)
         else:
