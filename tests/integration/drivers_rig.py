@@ -24,6 +24,9 @@ NAMESPACE = "urn:forewarn:plant"
 
 Refusal = Callable[[str, int, int], ExcCodes | None]
 
+STOP_AGAIN_S = 5.0
+"""A server that has not stopped by then has not heard."""
+
 
 class ModbusRig:
     """A pymodbus server of one unit; addresses that are not in `tables` are illegal there."""
@@ -173,9 +176,16 @@ class OpcuaRig:
         await self.server.write_attribute_value(self.nodes[name].nodeid, answer)
 
     async def stop(self) -> None:
-        if self.server is not None:
-            await self.server.stop()
-            self.server = None
+        if self.server is None:
+            return
+        server, self.server = self.server, None
+        stopping = asyncio.create_task(server.stop())
+        while not stopping.done():
+            await asyncio.wait([stopping], timeout=STOP_AGAIN_S)
+            # asyncua's task that ends sessions may hand a cancellation on to one of them, and go on itself.
+            if not stopping.done() and server.bserver is not None and server.bserver.cleanup_task is not None:
+                server.bserver.cleanup_task.cancel()
+        await stopping
 
 
 class SilentProxy:
